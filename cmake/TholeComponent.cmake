@@ -1,0 +1,109 @@
+# One function makes every component alike, another every test.
+#
+#   thole_component(queue DEPENDS shm SOURCES src/ring.cc ... HEADERS include/thole/queue/x.h ...)
+#   thole_test(queue_ring_test COMPONENTS queue SOURCES tests/ring_test.cc [VARIANT checked|sim]
+#              [LIBRARIES ...] [LABELS ...] [ARGUMENTS ...] [TIMEOUT seconds])
+#
+# A component is a static library `thole_X` (alias thole::X) that sees its own headers and those of
+# the components it depends on, and no other. Two variants of it are for tests and never installed:
+#   thole_X_checked   crash points and invariants compiled in
+#   thole_X_sim       instrumented as for -fsanitize=thread, linked with the simulator's own runtime
+# Every header is also compiled alone, so that it proves itself self-contained.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+
+find_package(absl REQUIRED)
+find_package(Threads REQUIRED)
+
+add_library(thole_flags INTERFACE)
+target_compile_options(thole_flags INTERFACE
+  -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wpedantic -Werror
+  -fno-omit-frame-pointer)
+if(THOLE_SANITIZE)
+  target_compile_options(thole_flags INTERFACE -fsanitize=${THOLE_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(thole_flags INTERFACE -fsanitize=${THOLE_SANITIZE})
+endif()
+
+# The simulator replaces libtsan; it cannot be combined with a real sanitizer.
+set(THOLE_SIMULATE OFF)
+if(THOLE_TESTS AND NOT THOLE_SANITIZE)
+  set(THOLE_SIMULATE ON)
+endif()
+
+function(thole_variant target component sources depends)
+  add_library(${target} STATIC ${sources})
+  target_include_directories(${target} PUBLIC
+    $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/src)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_compile_options(${target} PRIVATE -fno-exceptions)
+  target_link_libraries(${target} PUBLIC ${depends} absl::status absl::statusor Threads::Threads)
+  target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:thole_flags>)
+endfunction()
+
+function(thole_component name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;SOURCES;HEADERS" ${ARGN})
+  list(TRANSFORM ARG_DEPENDS PREPEND thole_ OUTPUT_VARIABLE depends)
+  thole_variant(thole_${name} ${name} "${ARG_SOURCES}" "${depends}")
+  add_library(thole::${name} ALIAS thole_${name})
+  set_target_properties(thole_${name} PROPERTIES EXPORT_NAME ${name})
+  set_property(GLOBAL APPEND PROPERTY THOLE_COMPONENTS ${name})
+  set_property(GLOBAL PROPERTY THOLE_${name}_DEPENDS "${ARG_DEPENDS}")
+  set_property(GLOBAL PROPERTY THOLE_${name}_INCLUDE ${CMAKE_CURRENT_SOURCE_DIR}/include)
+
+  # Each header alone.
+  set(lonely)
+  foreach(header IN LISTS ARG_HEADERS)
+    string(MAKE_C_IDENTIFIER ${header} id)
+    set(source ${CMAKE_CURRENT_BINARY_DIR}/lonely/${id}.cc)
+    file(CONFIGURE OUTPUT ${source} CONTENT "#include \"${CMAKE_CURRENT_SOURCE_DIR}/${header}\"\n")
+    list(APPEND lonely ${source})
+  endforeach()
+  if(THOLE_TESTS AND lonely)
+    add_library(thole_${name}_headers OBJECT ${lonely})
+    target_link_libraries(thole_${name}_headers PRIVATE thole_${name} thole_flags)
+  endif()
+
+  if(THOLE_TESTS)
+    list(TRANSFORM depends APPEND _checked OUTPUT_VARIABLE depends_checked)
+    thole_variant(thole_${name}_checked ${name} "${ARG_SOURCES}" "${depends_checked}")
+    target_compile_definitions(thole_${name}_checked PUBLIC THOLE_CHECKED=1)
+  endif()
+  if(THOLE_SIMULATE)
+    list(TRANSFORM depends APPEND _sim OUTPUT_VARIABLE depends_sim)
+    thole_variant(thole_${name}_sim ${name} "${ARG_SOURCES}" "${depends_sim}")
+    target_compile_options(thole_${name}_sim PUBLIC -fsanitize=thread -O2)
+  endif()
+endfunction()
+
+function(thole_test name)
+  cmake_parse_arguments(ARG "" "VARIANT;TIMEOUT" "COMPONENTS;SOURCES;LIBRARIES;LABELS;ARGUMENTS" ${ARGN})
+  if(NOT THOLE_TESTS OR (ARG_VARIANT STREQUAL "sim" AND NOT THOLE_SIMULATE))
+    return()
+  endif()
+  list(TRANSFORM ARG_COMPONENTS PREPEND thole_ OUTPUT_VARIABLE libraries)
+  if(ARG_VARIANT)
+    list(TRANSFORM libraries APPEND _${ARG_VARIANT})
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  if(ARG_VARIANT STREQUAL "sim")
+    target_link_libraries(${name} PRIVATE thole_sim_runtime)
+  endif()
+  target_link_libraries(${name} PRIVATE ${libraries} ${ARG_LIBRARIES} thole_flags GTest::gtest_main GTest::gmock)
+  add_test(NAME ${name} COMMAND ${name} ${ARG_ARGUMENTS})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+endfunction()

@@ -1,0 +1,178 @@
+// Attachment: one participant of a segment, its lanes and loans, and the repair of dead ones.
+//
+//   #include <thole/shm/attachment.h>
+//   absl::Status Example(thole::shm::Segment segment) {
+//     auto attachment = thole::shm::Attachment::Make(std::move(segment));
+//     if (!attachment.ok()) return attachment.status();
+//     // Components register their repair parts here, before the seat is taken.
+//     if (auto joined = (*attachment)->Join("example"); !joined.ok()) return joined;
+//     (*attachment)->RepairAll();
+//     return (*attachment)->Leave(thole::shm::Deadline::Never());
+//   }
+//
+// Guarantees. Thread-safe. A participant counts as dead only when the kernel says so: its life byte
+// is unlocked, or it is locked but the process is gone (a forked child inherited the lock). No
+// time-out is evidence of death. After fork every call in the child answers kForkedHandle and every
+// destructor does nothing.
+//
+//   step       dies after                          slot          recovered by
+//   join.1     life byte taken                     FREE          the kernel drops the byte
+//   join.2     COMMIT: slot FREE -> LIVE           LIVE, pid 0   byte unlocked = dead: repaired
+//   join.3     start time, namespaces, name        LIVE, pid 0   the same
+//   join.4     pid (last)                          LIVE          the same
+//   leave.1    everything given back               LIVE          repair finds nothing
+//   leave.2    pid = 0                             LIVE          the same
+//   leave.3    COMMIT: slot LIVE -> FREE           FREE          nothing: the byte falls last
+//   repair.1   slot LIVE -> REPAIR, all pending    REPAIR        the next repairer goes on
+//   repair.2   a step done, its bit cleared        REPAIR        the same; steps are idempotent
+//   repair.3   lane words cleared, pid = 0         REPAIR        the same
+//   repair.4   COMMIT: slot REPAIR -> FREE         FREE          the repair byte falls
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <vector>
+
+#include "thole/shm/block_source.h"
+#include "thole/shm/deadline.h"
+#include "thole/shm/lane.h"
+#include "thole/shm/loan_table.h"
+#include "thole/shm/platform.h"
+#include "thole/shm/repair.h"
+#include "thole/shm/segment.h"
+
+namespace thole::shm {
+
+enum class LifeState : uint8_t {
+  kAlive,    ///< or cannot be known
+  kDead,
+  kNobody,   ///< the slot is FREE or belongs to another generation now
+};
+
+enum class RepairVerdict : uint8_t {
+  kNothing,   ///< not dead
+  kRepaired,  ///< the slot is FREE
+  kLater,     ///< steps are pending: a component is not linked here, or a live one holds a lock
+  kTaken,     ///< another survivor is at it
+};
+
+/// Number of a public call, stored in the lane while it runs; 0 = outside.
+using CallId = uint64_t;
+
+class Attachment;
+
+/// A lane for the length of one call. Move-only; gives the lane back when destroyed.
+class [[nodiscard]] Call {
+ public:
+  Call() = default;
+  Call(Attachment* attachment, uint32_t lane) : attachment_(attachment), index_(lane) {}
+  Call(Call&& other) noexcept : attachment_(other.attachment_), index_(other.index_) {
+    other.attachment_ = nullptr;
+  }
+  Call& operator=(Call&& other) noexcept {
+    std::swap(attachment_, other.attachment_);
+    std::swap(index_, other.index_);
+    return *this;
+  }
+  ~Call() { End(); }
+  /// False when no lane was free until the deadline.
+  explicit operator bool() const { return attachment_ != nullptr; }
+  Lane& lane() const;
+  void End() noexcept;
+
+ private:
+  Attachment* attachment_ = nullptr;
+  uint32_t index_ = 0;
+};
+
+class Attachment {
+ public:
+  /// Prepares to take part; takes no seat yet. The platform defaults to the real kernel.
+  static absl::StatusOr<std::shared_ptr<Attachment>> Make(
+      Segment segment, std::unique_ptr<Platform> platform = nullptr);
+  ~Attachment();
+  Attachment(const Attachment&) = delete;
+  Attachment& operator=(const Attachment&) = delete;
+
+  /// Adds a component's repair step. Before `Join`. The part must live as long as this.
+  void Register(std::shared_ptr<RepairPart> part);
+  /// Repairs whoever is dead, then claims a seat. ResourceExhausted when every seat is taken by the
+  /// living; FailedPrecondition with kUncleanShutdown when the segment was in use as the machine
+  /// went down.
+  absl::Status Join(std::string_view name);
+  /// Gives everything back and frees the seat. DeadlineExceeded while a live participant holds a
+  /// lock that this needs; the seat stays then.
+  absl::Status Leave(Deadline deadline);
+
+  const Segment& segment() const { return segment_; }
+  SegmentView view() const { return segment_.view(); }
+  Platform& platform() const { return *platform_; }
+  /// True in a child of fork: nothing may be used. One load.
+  bool forked() const { return !platform_->InOwnProcess(); }
+  bool joined() const { return joined_.load(std::memory_order_acquire); }  // after Join
+  uint32_t slot() const { return slot_; }
+  uint32_t generation() const { return generation_; }
+
+  /// A lane for one call; lane 0 is shared under a process-local mutex when no other is free.
+  Call Enter(CallId call, Deadline deadline = Deadline::Never()) noexcept;
+  /// The same without waiting, for destructors.
+  Call TryEnter(CallId call) noexcept;
+
+  LoanTable& loans() { return loans_; }
+  /// A free loan; takes a further chunk from `heap` when there is none. Null when that fails.
+  LoanRef TakeLoan(Lane& lane, BlockSource* heap, Deadline deadline) noexcept;
+
+  /// Whether the participant {slot, generation} is dead. 1 us, 25 us when the process must be looked
+  /// up. Never on a hot path.
+  LifeState Probe(uint32_t slot, uint32_t generation) noexcept;
+  /// Repairs one slot if its participant is dead. Never waits for another repairer.
+  RepairVerdict RepairSlot(uint32_t slot) noexcept;
+  /// Repairs every dead participant; returns how many slots became free.
+  uint32_t RepairAll() noexcept;
+  /// Only the locks of a dead participant: what a caller does that stalls on one of them.
+  RepairVerdict ReleaseLocksOf(uint32_t slot) noexcept;
+  /// Repairs finished by this attachment since it was made.
+  uint64_t repairs_done() const { return repairs_done_.load(std::memory_order_relaxed); }  // statistic
+
+  // For `Call`.
+  Lane& lane(uint32_t index) { return lanes_[index]; }
+  void EndCall(uint32_t index) noexcept;
+
+ private:
+  Attachment(Segment segment, std::unique_ptr<Platform> platform);
+  absl::Status MarkDirty();
+  void MarkCleanIfLast() noexcept;
+  bool ClaimSlot(uint32_t slot, std::string_view name);
+  bool BeginCall(uint32_t index, CallId call, Deadline deadline) noexcept;
+  /// The repair right of a slot, or null.
+  class RepairRight;
+  RepairVerdict RepairHeld(uint32_t slot, uint32_t generation, bool locks_only) noexcept;
+  void RepairLocks(std::span<Lane> lanes) noexcept;
+  bool FreeSlot(uint32_t slot, uint32_t generation, std::span<Lane> lanes) noexcept;
+  void DropSeatAfterFailedLeave() noexcept;
+
+  Segment segment_;
+  std::unique_ptr<Platform> platform_;
+  std::array<std::shared_ptr<RepairPart>, kRepairSteps> parts_;
+  std::vector<Lane> lanes_;
+  LoanTable loans_;
+  std::atomic<uint64_t> free_lanes_{0};  // bit i: lane i (never lane 0)
+  std::timed_mutex lane_zero_;
+  std::unique_ptr<std::mutex[]> repairing_;  // one per slot: the kernel lock is per attachment
+  std::atomic<bool> joined_{false};
+  uint32_t slot_ = 0;
+  uint32_t generation_ = 0;
+  std::atomic<uint64_t> repairs_done_{0};
+};
+
+inline Lane& Call::lane() const { return attachment_->lane(index_); }
+inline void Call::End() noexcept {
+  if (attachment_ != nullptr) attachment_->EndCall(index_);
+  attachment_ = nullptr;
+}
+
+}  // namespace thole::shm
