@@ -41,7 +41,8 @@ enum class LockResult : uint8_t {
 /// Takes the lock for `lane`, which must hold none. Waits for live owners until the deadline and
 /// repairs dead ones. Spins about 2 us, then sleeps in slices. No system call when uncontended.
 [[nodiscard]] LockResult Lock(Lane& lane, OwnerLockData& lock, Deadline deadline) noexcept;
-/// One attempt; repairs a dead owner, which is the only time it makes a system call.
+/// One attempt, no system call. A dead owner's lock is kBusy too: `Lock` and the repair of the dead
+/// release it.
 [[nodiscard]] LockResult TryLock(Lane& lane, OwnerLockData& lock) noexcept;
 /// Gives the lock back. The lane's log must be empty (committed or rolled back).
 void Unlock(Lane& lane, OwnerLockData& lock) noexcept;
