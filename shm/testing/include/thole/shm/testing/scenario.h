@@ -9,6 +9,7 @@
 // handles that the component's `MakeProcess` builds on it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -57,7 +58,9 @@ class World {
  public:
   virtual ~World() = default;
   virtual uint64_t segment_bytes() const = 0;
-  virtual SegmentOptions options() const { return {.participants_max = 6, .lanes_per_participant = 2}; }
+  virtual SegmentOptions options() const {
+    return {.participants_max = 6, .lanes_per_participant = 2};
+  }
   virtual std::vector<RootRequest> Roots() const = 0;
   /// Builds the handles of a process and registers its repair parts. The attachment has not joined.
   virtual std::unique_ptr<Process> MakeProcess(std::shared_ptr<Attachment> attachment) = 0;
@@ -69,34 +72,57 @@ class World {
 };
 
 /// One public mutating operation on one representative shape, for the stepper.
+///
+/// In most copies `other` is alive and idle, in some it died as well. `check` runs before `Audit`.
 struct Operation {
-  std::string component;  // "alloc"
-  std::string name;       // "AllocateTo", as in the public header
-  std::string shape;      // "split of a large block"
-  std::function<std::unique_ptr<World>()> make_world;
+  std::string component = {};  // "alloc"
+  std::string name = {};       // "AllocateTo", as in the public header
+  std::string shape = {};      // "split of a large block"
+  std::function<std::unique_ptr<World>()> make_world = {};
   /// Builds the shape with the help of a process that stays alive. Not stepped.
-  std::function<void(World&, Process& victim, Process& other, Random&)> prepare;
+  std::function<void(World&, Process& victim, Process& other, Random&)> prepare = {};
   /// The operation itself: every state of the bytes on its way is repaired and audited.
-  std::function<void(World&, Process& victim, Random&)> act;
+  std::function<void(World&, Process& victim, Random&)> act = {};
   /// More to check in each repaired copy than `World::Audit` (may be empty): atomicity, payloads.
-  std::function<void(World&, Process& survivor, Findings&)> check;
+  std::function<void(World&, Process& survivor, Findings&)> check = {};
+  /// The victim has no seat when `prepare` and `act` get it: for `Join` itself.
+  bool joins_itself = false;
 };
 
 /// Several processes that run programs at once, for the simulator.
+///
+/// Time is simulated: make deadlines with `In` below, never with `Deadline::In`. A process that
+/// ends its body stays attached and idle. The segment is formatted once and copied for each run, so
+/// that nothing may be remembered from `RootRequest::format`. `check` runs before `Audit`, and
+/// `Audit` runs even when there is no `check`. Seats: setup, `processes`, up to two repairers, a
+/// survivor.
 struct Program {
-  std::string component;
-  std::string name;
+  std::string component = {};
+  std::string name = {};
   uint32_t processes = 2;
   /// A fresh world for each run; the ledger lives in it, outside of the segment.
-  std::function<std::unique_ptr<World>()> make_world;
+  std::function<std::unique_ptr<World>()> make_world = {};
   /// Shapes the segment before the run, by a process that stays out of the schedule.
-  std::function<void(World&, Process& setup, Random&)> prepare;
+  std::function<void(World&, Process& setup, Random&)> prepare = {};
   /// The body of process `index`; may be cut off for ever at any shared access.
-  std::function<void(World&, Process&, uint32_t index, Random&)> body;
+  std::function<void(World&, Process&, uint32_t index, Random&)> body = {};
   /// After all bodies ended or died and the dead were repaired: the ledger. `died` has a bit for
   /// each process that was killed.
-  std::function<void(World&, Process& survivor, uint32_t died, Findings&)> check;
+  std::function<void(World&, Process& survivor, uint32_t died, Findings&)> check = {};
+  /// The processes have no seat when `body` gets them.
+  bool joins_itself = false;
+  /// Shared accesses of one run after which it counts as hung.
+  uint64_t accesses_max = 200'000;
 };
+
+/// A moment on the (simulated) clock of a process.
+Deadline In(Process& process, std::chrono::nanoseconds span);
+/// Kills a simulated process here and now: its kernel locks fall and its handles become inert. For
+/// `prepare`, and for bodies that kill a successor of theirs; a process cannot kill itself.
+void Kill(Process& process);
+/// A new process over the same mapping, not joined: it lives and dies with the body that made it.
+/// Null when the segment cannot be opened. Its destructor is that of a process that exits.
+std::unique_ptr<Process> MakeSuccessor(World& world, Process& like);
 
 /// All operations and programs of the executable they are linked into, in order of registration.
 std::vector<Operation>& Operations();
@@ -111,8 +137,9 @@ struct RegisterProgram {
 #define THOLE_JOIN_(a, b) a##b
 #define THOLE_JOIN(a, b) THOLE_JOIN_(a, b)
 /// THOLE_OPERATION({.component = "alloc", .name = "AllocateTo", ...});
-#define THOLE_OPERATION(...) \
-  static const ::thole::shm::testing::RegisterOperation THOLE_JOIN(operation_, __LINE__)(__VA_ARGS__)
+#define THOLE_OPERATION(...)                                                   \
+  static const ::thole::shm::testing::RegisterOperation THOLE_JOIN(operation_, \
+                                                                   __LINE__)(__VA_ARGS__)
 #define THOLE_PROGRAM(...) \
   static const ::thole::shm::testing::RegisterProgram THOLE_JOIN(program_, __LINE__)(__VA_ARGS__)
 

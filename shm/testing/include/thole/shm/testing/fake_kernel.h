@@ -1,0 +1,128 @@
+// FakeKernel and FakePlatform: the kernel of simulated processes that share one address space.
+//
+// The kernel knows who holds which life or repair byte, who is dead, who sleeps, and what time it
+// is. Every simulated process has a platform of its own, which dies when its process does: its
+// bytes fall and its handles answer as in a forked child, so that their destructors touch nothing.
+//
+//   #include <thole/shm/testing/fake_kernel.h>
+//   bool Example(thole::shm::SegmentView mapping) {
+//     using thole::shm::LockByte;
+//     using thole::shm::testing::FakeKernel;
+//     using thole::shm::testing::FakePlatform;
+//     auto kernel = std::make_shared<FakeKernel>(8);
+//     FakePlatform victim(kernel, mapping), survivor(kernel, mapping);
+//     victim.TryHold(LockByte::kLife, 0);
+//     victim.Die();
+//     return !survivor.IsHeld(LockByte::kLife, 0);
+//   }
+//
+// Guarantees. Everything in it is deterministic. One thread only (fibers of it included).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "thole/shm/platform.h"
+#include "thole/shm/segment_view.h"
+
+namespace thole::shm::testing {
+
+class FakePlatform;
+
+/// What the kernel needs of a scheduler. Without one nobody ever runs meanwhile.
+class FakeScheduler {
+ public:
+  virtual ~FakeScheduler() = default;
+  /// The caller enters the kernel: others may run first, or the caller dies.
+  virtual void EnterKernel() = 0;
+  /// The caller waits for others: somebody else runs if anybody can.
+  virtual void HandOver() = 0;
+  /// Sleeps until `Wake(token)`, or the clock reaches `until_ns`, or for no reason at all.
+  virtual void Sleep(int64_t until_ns) = 0;
+  /// Who calls, for `Wake`.
+  virtual uint32_t Caller() = 0;
+  virtual void Wake(uint32_t caller) = 0;
+};
+
+class FakeKernel {
+ public:
+  explicit FakeKernel(uint32_t slots);
+  /// The same world for a copy of the segment: who lives goes on living there, as a name and its
+  /// bytes only. No sleepers and no scheduler.
+  std::shared_ptr<FakeKernel> CopyForImage() const;
+
+  void set_scheduler(FakeScheduler* scheduler) { scheduler_ = scheduler; }
+  int64_t now_ns() const { return now_ns_; }
+  void AdvanceTo(int64_t now_ns) { now_ns_ = now_ns > now_ns_ ? now_ns : now_ns_; }
+
+  /// Kills every process whose mapping begins at `base`.
+  void KillAllAt(const void* base);
+  /// Kills a process by number; nothing if it is dead.
+  void Kill(uint32_t process);
+  bool IsAlive(uint32_t process) const { return processes_[process].alive; }
+  /// Whether a living process holds the life byte of a slot.
+  bool SlotIsAlive(uint32_t slot) const;
+
+ private:
+  friend class FakePlatform;
+  static constexpr uint32_t kNobody = 0xffffffff;
+  static constexpr uint32_t kFirstPid = 1000;
+  struct ProcessState {
+    FakePlatform* platform;  // null in a copy, and once destroyed
+    const void* base;
+    bool alive;
+  };
+  struct Sleeper {
+    uint64_t key;  // offset of the word in its segment
+    uint32_t bits;
+    uint32_t process;
+    uint32_t caller;
+  };
+
+  uint32_t Start(FakePlatform* platform, const void* base);
+  uint32_t& Holder(LockByte byte, uint32_t slot);
+  void DropAll(uint32_t process);
+
+  std::array<std::vector<uint32_t>, 2> holders_;  // by byte and slot
+  std::vector<ProcessState> processes_;
+  std::vector<Sleeper> sleepers_;
+  FakeScheduler* scheduler_ = nullptr;
+  int64_t now_ns_ = 1'000'000'000;
+};
+
+class FakePlatform final : public Platform {
+ public:
+  FakePlatform(std::shared_ptr<FakeKernel> kernel, SegmentView mapping);
+  /// An exit: the bytes fall.
+  ~FakePlatform() override;
+
+  /// The process is killed.
+  void Die() { kernel_->Kill(process_); }
+  uint32_t process() const { return process_; }
+  const std::shared_ptr<FakeKernel>& kernel() const { return kernel_; }
+  SegmentView mapping() const { return mapping_; }
+
+  int64_t NowNs() override;
+  void WaitWord(Word32& word, uint32_t expected, uint32_t bits, int64_t until_ns) override;
+  int WakeWord(Word32& word, int count, uint32_t bits) override;
+  void Relax() override;
+  bool TryHold(LockByte byte, uint32_t slot) override;
+  void Drop(LockByte byte, uint32_t slot) override;
+  bool IsHeld(LockByte byte, uint32_t slot) override;
+  ProcessIdentity Self() override;
+  std::optional<uint64_t> StartTimeOf(uint32_t pid) override;
+
+ private:
+  friend class FakeKernel;
+  void EnterKernel();
+  uint64_t KeyOf(const Word32& word) const;
+
+  std::shared_ptr<FakeKernel> kernel_;
+  SegmentView mapping_;
+  uint32_t process_;
+  volatile unsigned char canary_ = 1;
+};
+
+}  // namespace thole::shm::testing
