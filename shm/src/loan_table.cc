@@ -37,8 +37,8 @@ LoanRef LoanTable::TakeFrom(uint32_t lane) {
       if (group.free.compare_exchange_weak(free, free & (free - 1),
                                            std::memory_order_acquire,     // after Return
                                            std::memory_order_relaxed)) {  // looked at again
-        group.shares[bit].store(0, std::memory_order_relaxed);  // the slot is ours alone
-        taken_.fetch_add(1, std::memory_order_relaxed);         // a statistic
+        group.shares[bit].store(0, std::memory_order_relaxed);            // the slot is ours alone
+        taken_.fetch_add(1, std::memory_order_relaxed);                   // a statistic
         return LoanRef(&group.loans[bit], static_cast<uint16_t>(lane),
                        static_cast<uint16_t>(i * 64 + bit));
       }
@@ -57,7 +57,7 @@ LoanRef LoanTable::Take(uint32_t lane) {
 
 void LoanTable::Return(LoanRef loan) {
   const uint64_t bit = uint64_t{1} << (loan.index() % 64);
-  taken_.fetch_sub(1, std::memory_order_relaxed);                 // a statistic
+  taken_.fetch_sub(1, std::memory_order_relaxed);               // a statistic
   GroupOf(loan).free.fetch_or(bit, std::memory_order_release);  // after the loan was emptied
 }
 

@@ -34,8 +34,7 @@ LockResult WaitForOwner(Lane& lane, OwnerLockData& lock, uint64_t word, Deadline
   Platform& platform = attachment.platform();
   const OwnerId owner = OwnerId::Unpack(word);
   const LifeState life = attachment.Probe(owner.slot, owner.generation);
-  if (life == LifeState::kDead &&
-      attachment.ReleaseLocksOf(owner.slot) != RepairVerdict::kTaken) {
+  if (life == LifeState::kDead && attachment.ReleaseLocksOf(owner.slot) != RepairVerdict::kTaken) {
     return LockResult::kOk;
   }
   uint64_t now_word = lock.word.load(std::memory_order_relaxed);  // the next CAS decides
@@ -46,7 +45,7 @@ LockResult WaitForOwner(Lane& lane, OwnerLockData& lock, uint64_t word, Deadline
   if (deadline.PassedAt(now)) return LockResult::kBusy;
   if (now_word != word) return LockResult::kOk;
   if (!lock.word.compare_exchange_strong(word, word | kWaitersBit,
-                                         std::memory_order_relaxed,    // only a wish to be woken
+                                         std::memory_order_relaxed,     // only a wish to be woken
                                          std::memory_order_relaxed)) {  // somebody was quicker
     return LockResult::kOk;
   }
@@ -61,7 +60,7 @@ LockResult TryLock(Lane& lane, OwnerLockData& lock) noexcept {
   NameLock(lane, lock);
   uint64_t word = 0;
   if (lock.word.compare_exchange_strong(word, lane.owner(),
-                                        std::memory_order_acquire,    // L1; lock.2 COMMIT
+                                        std::memory_order_acquire,     // L1; lock.2 COMMIT
                                         std::memory_order_relaxed)) {  // only reported
     THOLE_CRASH_POINT("lock.2");
     return LockResult::kOk;
@@ -76,7 +75,7 @@ LockResult Lock(Lane& lane, OwnerLockData& lock, Deadline deadline) noexcept {
   for (int turn = 0;; ++turn) {
     uint64_t word = 0;
     if (lock.word.compare_exchange_weak(word, take,
-                                        std::memory_order_acquire,    // L1; lock.2 COMMIT
+                                        std::memory_order_acquire,     // L1; lock.2 COMMIT
                                         std::memory_order_relaxed)) {  // looked at again below
       THOLE_CRASH_POINT("lock.2");
       return LockResult::kOk;

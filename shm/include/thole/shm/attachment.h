@@ -48,9 +48,9 @@
 namespace thole::shm {
 
 enum class LifeState : uint8_t {
-  kAlive,    ///< or cannot be known
+  kAlive,  ///< or cannot be known
   kDead,
-  kNobody,   ///< the slot is FREE or belongs to another generation now
+  kNobody,  ///< the slot is FREE or belongs to another generation now
 };
 
 enum class RepairVerdict : uint8_t {
@@ -126,8 +126,8 @@ class Attachment {
   /// A free loan; takes a further chunk from `heap` when there is none. Null when that fails.
   LoanRef TakeLoan(Lane& lane, BlockSource* heap, Deadline deadline) noexcept;
 
-  /// Whether the participant {slot, generation} is dead. 1 us, 25 us when the process must be looked
-  /// up. Never on a hot path.
+  /// Whether the participant {slot, generation} is dead. 1 us, 25 us when the process must be
+  /// looked up. Never on a hot path.
   LifeState Probe(uint32_t slot, uint32_t generation) noexcept;
   /// Repairs one slot if its participant is dead. Never waits for another repairer.
   RepairVerdict RepairSlot(uint32_t slot) noexcept;
@@ -136,7 +136,9 @@ class Attachment {
   /// Only the locks of a dead participant: what a caller does that stalls on one of them.
   RepairVerdict ReleaseLocksOf(uint32_t slot) noexcept;
   /// Repairs finished by this attachment since it was made.
-  uint64_t repairs_done() const { return repairs_done_.load(std::memory_order_relaxed); }  // statistic
+  uint64_t repairs_done() const {
+    return repairs_done_.load(std::memory_order_relaxed);
+  }  // statistic
 
   // For `Call`.
   Lane& lane(uint32_t index) { return lanes_[index]; }
@@ -144,16 +146,27 @@ class Attachment {
 
  private:
   Attachment(Segment segment, std::unique_ptr<Platform> platform);
-  absl::Status MarkDirty();
+  // attachment.cc
+  absl::Status RefuseAfterReboot();
+  void MarkDirty() noexcept;
   void MarkCleanIfLast() noexcept;
-  bool ClaimSlot(uint32_t slot, std::string_view name);
+  bool ClaimSlot(uint32_t slot, std::string_view name) noexcept;
+  void TakeSeat(uint32_t slot);
   bool BeginCall(uint32_t index, CallId call, Deadline deadline) noexcept;
-  /// The repair right of a slot, or null.
+  // recover.cc
+  /// The right to repair one slot: a process-local mutex, then the kernel's byte, then a re-check.
   class RepairRight;
-  RepairVerdict RepairHeld(uint32_t slot, uint32_t generation, bool locks_only) noexcept;
-  void RepairLocks(std::span<Lane> lanes) noexcept;
-  bool FreeSlot(uint32_t slot, uint32_t generation, std::span<Lane> lanes) noexcept;
-  void DropSeatAfterFailedLeave() noexcept;
+  /// The lanes of a slot, usable in its owner's name.
+  struct LanesOf {
+    std::array<Lane, kLanesMax> lanes;
+    uint32_t count;
+  };
+  LanesOf LanesInNameOf(uint32_t slot, uint32_t generation, bool for_dead) noexcept;
+  RepairVerdict Repair(uint32_t slot, bool locks_only) noexcept;
+  /// Runs the pending steps; the caller has the repair right. False when one must wait.
+  bool RunSteps(SlotData& slot, DeadParticipant& dead) noexcept;
+  void ReleaseLocks(std::span<Lane> lanes) noexcept;
+  void FreeSlot(SlotData& slot, std::span<Lane> lanes) noexcept;
 
   Segment segment_;
   std::unique_ptr<Platform> platform_;

@@ -21,9 +21,9 @@ enum class BlockResult : uint8_t {
   kOk,
   kFull,      ///< no free range is large enough now
   kTooLarge,  ///< can never fit
-  kInvalid,   ///< size 0, an alignment that is no power of two, or an offset that is no block in use
-  kBusy,      ///< the deadline passed while a live participant held the heap
-  kCorrupt,   ///< the heap's bytes cannot be
+  kInvalid,  ///< size 0, an alignment that is no power of two, or an offset that is no block in use
+  kBusy,     ///< the deadline passed while a live participant held the heap
+  kCorrupt,  ///< the heap's bytes cannot be
 };
 
 /// Thread-safe (each thread with its own lane).
@@ -31,14 +31,15 @@ class BlockSource {
  public:
   virtual ~BlockSource() = default;
 
-  /// Moves a block of at least `size_bytes` from the heap into the empty `loan`, in one atomic step:
-  /// its offset stands in `loan->block`. Contents are unspecified. After any failure nothing changed.
+  /// Moves a block of at least `size_bytes` from the heap into the empty `loan`, in one atomic
+  /// step: its offset stands in `loan->block`. Contents are unspecified. After any failure nothing
+  /// changed.
   virtual BlockResult AllocateTo(Lane& lane, LoanRef loan, uint64_t size_bytes, uint64_t align,
                                  Deadline deadline) noexcept = 0;
   /// Moves the block that `holder` names back into the heap and stores `next` in `holder`, in one
-  /// atomic step. `holder` is a word of a loan (then `next` is 0) or the head of a chain whose first
-  /// link the block is. A lease of the same loan, if there is one, is cleared in the same step by
-  /// `FreeLoan`.
+  /// atomic step. `holder` is a word of a loan (then `next` is 0) or the head of a chain whose
+  /// first link the block is. A lease of the same loan, if there is one, is cleared in the same
+  /// step by `FreeLoan`.
   virtual BlockResult FreeFrom(Lane& lane, Word64& holder, uint64_t next,
                                Deadline deadline) noexcept = 0;
   /// Frees the block of a loan and clears the loan's lease, ticket and where with it (Ack).

@@ -1,4 +1,5 @@
-// The components that may keep something in a segment, and the order in which the dead are repaired.
+// The components that may keep something in a segment, and the order in which the dead are
+// repaired.
 //
 //   #include <thole/shm/component_id.h>
 //   static_assert(thole::shm::StepsOf(thole::shm::ComponentId::kAlloc) == 0b100010);
@@ -27,11 +28,16 @@ inline constexpr uint32_t kRepairSteps = 6;
 /// The pending bits that a component's root in the segment asks for.
 constexpr uint32_t StepsOf(ComponentId component) {
   switch (component) {
-    case ComponentId::kShm: return 1u << 0;
-    case ComponentId::kAlloc: return 1u << 1 | 1u << 5;
-    case ComponentId::kRegistry: return 1u << 2;
-    case ComponentId::kQueue: return 1u << 3;
-    case ComponentId::kComm: return 1u << 4;
+    case ComponentId::kShm:
+      return 1u << 0;
+    case ComponentId::kAlloc:
+      return 1u << 1 | 1u << 5;
+    case ComponentId::kRegistry:
+      return 1u << 2;
+    case ComponentId::kQueue:
+      return 1u << 3;
+    case ComponentId::kComm:
+      return 1u << 4;
   }
   return 0;
 }

@@ -18,8 +18,8 @@ using CrashPointHook = void (*)(const char* step);
 inline CrashPointHook crash_point_hook = nullptr;
 }  // namespace thole::shm
 
-#define THOLE_CRASH_POINT(step)                                                       \
-  do {                                                                                \
+#define THOLE_CRASH_POINT(step)                                                          \
+  do {                                                                                   \
     if (::thole::shm::crash_point_hook != nullptr) ::thole::shm::crash_point_hook(step); \
   } while (false)
 /// An invariant of ours. Never for what another process may have written.

@@ -24,10 +24,9 @@ class Deadline {
   /// A span of time from this moment on. A span below zero is `Now()`.
   static Deadline In(std::chrono::nanoseconds span) {
     if (span.count() <= 0) return Now();
-    const int64_t now =
-        std::chrono::duration_cast<std::chrono::nanoseconds>(
-            std::chrono::steady_clock::now().time_since_epoch())
-            .count();
+    const int64_t now = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                            std::chrono::steady_clock::now().time_since_epoch())
+                            .count();
     return span.count() >= kNever - now ? Never() : Deadline(now + span.count());
   }
 

@@ -1,8 +1,8 @@
 // Lane: in whose name an operation runs. Every move on shared structures takes one.
 //
-// A live thread acts in the name of its own participant; a repairer acts in the name of the dead: it
-// takes locks with the dead one's owner id and logs in the dead one's lane, so that whoever comes
-// after it finds one log and one owner.
+// A live thread acts in the name of its own participant; a repairer acts in the name of the dead:
+// it takes locks with the dead one's owner id and logs in the dead one's lane, so that whoever
+// comes after it finds one log and one owner.
 //
 //   #include <thole/shm/lane.h>
 //   uint64_t Me(const thole::shm::Lane& lane) { return lane.owner(); }

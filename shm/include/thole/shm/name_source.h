@@ -48,7 +48,8 @@ class NameSource {
   /// Finds without taking a reference.
   virtual NameResult Find(std::string_view name, NamedPlace& place) noexcept = 0;
   /// Gives the block in `loan` the name and leaves the loan empty, in one atomic step; the caller's
-  /// participant holds a reference afterwards. `place` brings size, type and kind and takes the rest.
+  /// participant holds a reference afterwards. `place` brings size, type and kind and takes the
+  /// rest.
   virtual NameResult Publish(Lane& lane, LoanRef loan, std::string_view name, NamedPlace& place,
                              Deadline deadline) noexcept = 0;
   /// Takes a reference for the caller's participant (one bit, however often it is taken).
@@ -76,7 +77,8 @@ class RootNames final : public NameSource {
   ComponentId component_;
 };
 
-/// Whether `name` may stand in a segment: 1 to 63 bytes of UTF-8 without '/' and control characters.
+/// Whether `name` may stand in a segment: 1 to 63 bytes of UTF-8 without '/' and control
+/// characters.
 bool IsValidName(std::string_view name) noexcept;
 /// What is wrong with it, as a sentence; empty when nothing is.
 std::string DescribeNameProblem(std::string_view what, std::string_view name);

@@ -82,8 +82,7 @@ struct OwnerId {
             static_cast<uint32_t>(word & 0xfff) - 1};
   }
   constexpr uint64_t Pack() const {
-    return static_cast<uint64_t>(generation) << 32 | static_cast<uint64_t>(lane) << 12 |
-           (slot + 1);
+    return static_cast<uint64_t>(generation) << 32 | static_cast<uint64_t>(lane) << 12 | (slot + 1);
   }
 };
 static_assert(12 + 8 + 11 + 1 + 32 == 64, "the owner id fills its word");
@@ -151,8 +150,7 @@ struct alignas(kCacheLine) UndoLogData {
   uint64_t reserved;
   LogEntryData entries[kLogEntriesMax];
 };
-static_assert(sizeof(UndoLogData) == 512 &&
-              std::has_unique_object_representations_v<UndoLogData>);
+static_assert(sizeof(UndoLogData) == 512 && std::has_unique_object_representations_v<UndoLogData>);
 
 inline constexpr uint32_t kIntentArguments = 15;
 /// A step that spans several structures (Transfer). The word is its COMMIT; `queue` defines it.

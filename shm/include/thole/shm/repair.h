@@ -45,7 +45,8 @@ class RepairPart {
 };
 
 /// Calls `visit` for every loan of a lane, inline ones first, then those of its chunks. Bounded by
-/// what fits into the segment; a chain that leaves it ends. False when the chain was not believable.
+/// what fits into the segment; a chain that leaves it ends. False when the chain was not
+/// believable.
 bool ForEachLoan(SegmentView view, LaneData& lane, const std::function<void(LoanData&)>& visit);
 
 }  // namespace thole::shm

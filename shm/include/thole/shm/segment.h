@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "thole/shm/component_id.h"
+#include "thole/shm/participant_data.h"
 #include "thole/shm/segment_data.h"
 #include "thole/shm/segment_view.h"
 #include "thole/shm/status.h"
@@ -89,6 +90,8 @@ struct OpenOptions {
   bool read_only = false;  ///< takes no seat, never writes; works on a dead or copied segment
 };
 
+class ForkGuard;
+
 /// Move-only owner of one mapping. Thread-safe to read; nothing in it changes after creation.
 class Segment {
  public:
@@ -133,7 +136,7 @@ class Segment {
   uint32_t lanes_per_participant() const { return lanes_per_participant_; }
 
  private:
-  Segment() = default;
+  Segment();
   absl::Status Adopt(const Place& place, void* base, uint64_t mapped_bytes, int file,
                      bool read_only, bool owns_mapping);
   static absl::Status Format(void* base, uint64_t size_bytes, const SegmentOptions& options,
@@ -153,6 +156,7 @@ class Segment {
   int file_ = -1;
   bool read_only_ = false;
   bool owns_mapping_ = false;
+  std::unique_ptr<ForkGuard> guard_;  // in a forked child nothing is unmapped
 };
 
 /// Boot id of the running kernel as two words; zeros when it cannot be read.

@@ -14,7 +14,8 @@
 
 namespace thole {
 
-/// The kinds that programs (and the exit codes of the command) tell apart beyond the canonical code.
+/// The kinds that programs (and the exit codes of the command) tell apart beyond the canonical
+/// code.
 enum class ErrorKind : int {
   kNone = 0,
   kUncleanShutdown,  ///< FailedPrecondition: the machine restarted while the segment was in use

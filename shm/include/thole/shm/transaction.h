@@ -36,11 +36,13 @@ class Transaction {
   Transaction& operator=(const Transaction&) = delete;
 
   /// Notes the old value and stores the new one. `word` must lie in the segment.
-  void Set(Word64& word, uint64_t value) { Log(&word, 8, word.load(std::memory_order_relaxed));  // under the lock
+  void Set(Word64& word, uint64_t value) {
+    Log(&word, 8, word.load(std::memory_order_relaxed));       // under the lock
     if (!full_) word.store(value, std::memory_order_release);  // log.3, after log.2
     THOLE_CRASH_POINT("log.3");
   }
-  void Set(Word32& word, uint32_t value) { Log(&word, 4, word.load(std::memory_order_relaxed));  // under the lock
+  void Set(Word32& word, uint32_t value) {
+    Log(&word, 4, word.load(std::memory_order_relaxed));       // under the lock
     if (!full_) word.store(value, std::memory_order_release);  // log.3, after log.2
     THOLE_CRASH_POINT("log.3");
   }

@@ -1,4 +1,5 @@
-// WaitList: sleepers on one condition, and waking one of them without a system call when none sleeps.
+// WaitList: sleepers on one condition, and waking one of them without a system call when none
+// sleeps.
 //
 //   #include <thole/shm/wait_list.h>
 //   // bool Try(); thole::shm::WaitListData& list;
@@ -9,10 +10,11 @@
 //     thole::shm::NotifyOne(platform, list);
 //   }
 //
-// `waiters` has a bit for each of 32 hashes of a slot (the kernel's wake mask has 32 bits). The bits
-// are hints: too many cost a wake-up, and whoever sleeps does so in slices, so none costs a slice.
-// A notifier picks one bit, clears it, bumps the sequence and wakes all its sleepers; woke it none,
-// it takes the next bit. A waiter that gives up tries once more, so that no wake-up is lost with it.
+// `waiters` has a bit for each of 32 hashes of a slot (the kernel's wake mask has 32 bits). The
+// bits are hints: too many cost a wake-up, and whoever sleeps does so in slices, so none costs a
+// slice. A notifier picks one bit, clears it, bumps the sequence and wakes all its sleepers; woke
+// it none, it takes the next bit. A waiter that gives up tries once more, so that no wake-up is
+// lost with it.
 //
 // Edges
 //   W1  Enlist: waiters (seq_cst RMW), then the condition is read  <->  the condition is stored

@@ -1,0 +1,117 @@
+#include "thole/shm/testing/child_run.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace thole::shm::testing {
+namespace {
+
+constexpr int64_t kPollNs = 2'000'000;
+
+void CopyText(char* to, size_t bytes, std::string_view from) {
+  const size_t length = std::min(from.size(), bytes - 1);
+  std::memcpy(to, from.data(), length);
+  to[length] = 0;
+}
+
+double Now() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+/// Waits for the child; kills it when it does not beat for too long.
+ChildEnd WaitFor(pid_t child, const ChildReport& report, double stall_seconds) {
+  ChildEnd end;
+  uint64_t beats = 0;
+  double last_beat = Now();
+  for (;;) {
+    int status = 0;
+    if (waitpid(child, &status, WNOHANG) == child) {
+      if (WIFSIGNALED(status) && !end.stalled) end.signal = WTERMSIG(status);
+      if (WIFEXITED(status)) end.exit_code = WEXITSTATUS(status);
+      return end;
+    }
+    const uint64_t seen = report.beats.load(std::memory_order_relaxed);  // only compared
+    if (seen != beats) {
+      beats = seen;
+      last_beat = Now();
+    } else if (Now() - last_beat > stall_seconds && !end.stalled) {
+      end.stalled = true;
+      kill(child, SIGKILL);
+    }
+    const timespec pause{0, kPollNs};
+    nanosleep(&pause, nullptr);
+  }
+}
+
+}  // namespace
+
+void ChildReport::SetCurrent(std::string_view what, uint64_t number) {
+  char text[kWhereBytes];
+  std::snprintf(text, sizeof(text), "%.*s #%llu", static_cast<int>(what.size()), what.data(),
+                static_cast<unsigned long long>(number));
+  CopyText(current, sizeof(current), text);
+  Beat();
+}
+
+void ChildReport::AddFailure(std::string_view where, std::string_view text) {
+  if (failures < kFailuresKept) {
+    CopyText(kept[failures].where, kWhereBytes, where);
+    CopyText(kept[failures].text, kTextBytes, text);
+  }
+  ++failures;
+}
+
+std::vector<Failure> ChildReport::Failures() const {
+  std::vector<Failure> all;
+  for (uint64_t i = 0; i < std::min<uint64_t>(failures, kFailuresKept); ++i) {
+    all.push_back({kept[i].where, kept[i].text});
+  }
+  return all;
+}
+
+ChildReport* NewChildReport() {
+  void* memory = mmap(nullptr, sizeof(ChildReport), PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) {
+    std::perror("no memory for a report");
+    std::abort();
+  }
+  return new (memory) ChildReport;
+}
+
+std::string ChildEnd::ToString() const {
+  if (stalled) return "stuck: the process under test did not get on and was killed";
+  if (signal != 0) return std::string("crashed: ") + strsignal(signal);
+  return "left with exit code " + std::to_string(exit_code);
+}
+
+ChildEnd RunInChild(ChildReport& report, double stall_seconds,
+                    const std::function<void(ChildReport&)>& work) {
+  std::fflush(nullptr);
+  const pid_t child = fork();
+  if (child < 0) {
+    report.AddFailure("fork", std::strerror(errno));
+    return {.exit_code = 1};
+  }
+  if (child == 0) {
+    work(report);
+    std::fflush(nullptr);
+    _exit(0);
+  }
+  const ChildEnd end = WaitFor(child, report, stall_seconds);
+  if (!end.ok()) report.AddFailure(report.current, end.ToString());
+  return end;
+}
+
+}  // namespace thole::shm::testing

@@ -1,0 +1,155 @@
+#include "thole/shm/testing/fake_kernel.h"
+
+#include <algorithm>
+
+namespace thole::shm::testing {
+namespace {
+
+// What a call into the kernel takes: enough that a loop which watches the clock ends.
+constexpr int64_t kCallNs = 200;
+// What a sleeper without end sleeps where nobody else can ever run.
+constexpr int64_t kLonelySleepNs = 20'000'000;
+
+}  // namespace
+
+FakeKernel::FakeKernel(uint32_t slots) {
+  for (auto& byte : holders_) byte.assign(slots, kNobody);
+}
+
+std::shared_ptr<FakeKernel> FakeKernel::CopyForImage() const {
+  auto copy = std::make_shared<FakeKernel>(static_cast<uint32_t>(holders_[0].size()));
+  copy->holders_ = holders_;
+  copy->processes_ = processes_;
+  for (ProcessState& process : copy->processes_) process.platform = nullptr;
+  copy->now_ns_ = now_ns_;
+  return copy;
+}
+
+uint32_t FakeKernel::Start(FakePlatform* platform, const void* base) {
+  processes_.push_back({platform, base, true});
+  return static_cast<uint32_t>(processes_.size() - 1);
+}
+
+uint32_t& FakeKernel::Holder(LockByte byte, uint32_t slot) {
+  std::vector<uint32_t>& holders = holders_[static_cast<uint32_t>(byte)];
+  if (slot >= holders.size()) holders.resize(slot + 1, kNobody);
+  return holders[slot];
+}
+
+bool FakeKernel::SlotIsAlive(uint32_t slot) const {
+  const std::vector<uint32_t>& holders = holders_[static_cast<uint32_t>(LockByte::kLife)];
+  return slot < holders.size() && holders[slot] != kNobody && processes_[holders[slot]].alive;
+}
+
+void FakeKernel::DropAll(uint32_t process) {
+  for (auto& byte : holders_) std::replace(byte.begin(), byte.end(), process, kNobody);
+  std::erase_if(sleepers_, [&](const Sleeper& sleeper) { return sleeper.process == process; });
+}
+
+void FakeKernel::Kill(uint32_t process) {
+  ProcessState& state = processes_[process];
+  if (!state.alive) return;
+  state.alive = false;
+  if (state.platform != nullptr) state.platform->canary_ = 0;
+  DropAll(process);
+}
+
+void FakeKernel::KillAllAt(const void* base) {
+  for (uint32_t i = 0; i < processes_.size(); ++i) {
+    if (processes_[i].base == base) Kill(i);
+  }
+}
+
+FakePlatform::FakePlatform(std::shared_ptr<FakeKernel> kernel, SegmentView mapping)
+    : Platform(&canary_),
+      kernel_(std::move(kernel)),
+      mapping_(mapping),
+      process_(kernel_->Start(this, mapping.base())) {}
+
+FakePlatform::~FakePlatform() {
+  kernel_->Kill(process_);
+  kernel_->processes_[process_].platform = nullptr;
+}
+
+void FakePlatform::EnterKernel() {
+  kernel_->now_ns_ += kCallNs;
+  if (kernel_->scheduler_ != nullptr) kernel_->scheduler_->EnterKernel();
+}
+
+uint64_t FakePlatform::KeyOf(const Word32& word) const {
+  return mapping_.Contains(&word) ? mapping_.OffsetOf(&word) : 0;
+}
+
+int64_t FakePlatform::NowNs() {
+  kernel_->now_ns_ += kCallNs;
+  return kernel_->now_ns_;
+}
+
+void FakePlatform::WaitWord(Word32& word, uint32_t expected, uint32_t bits, int64_t until_ns) {
+  // The simulator lets others run before this load; nothing comes between it and falling asleep.
+  if (word.load(std::memory_order_seq_cst) != expected) return;  // as the kernel does
+  FakeScheduler* scheduler = kernel_->scheduler_;
+  if (scheduler == nullptr) {
+    kernel_->AdvanceTo(std::min(until_ns, kernel_->now_ns_ + kLonelySleepNs));
+    return;
+  }
+  kernel_->sleepers_.push_back({KeyOf(word), bits, process_, scheduler->Caller()});
+  scheduler->Sleep(until_ns);
+  std::erase_if(kernel_->sleepers_,
+                [&](const FakeKernel::Sleeper& sleeper) { return sleeper.process == process_; });
+}
+
+int FakePlatform::WakeWord(Word32& word, int count, uint32_t bits) {
+  EnterKernel();
+  int woken = 0;
+  auto& sleepers = kernel_->sleepers_;
+  for (auto it = sleepers.begin(); it != sleepers.end() && woken < count;) {
+    if (it->key != KeyOf(word) || (it->bits & bits) == 0) {
+      ++it;
+      continue;
+    }
+    kernel_->scheduler_->Wake(it->caller);
+    it = sleepers.erase(it);
+    ++woken;
+  }
+  return woken;
+}
+
+void FakePlatform::Relax() {
+  kernel_->now_ns_ += kCallNs;
+  if (kernel_->scheduler_ != nullptr) kernel_->scheduler_->HandOver();
+}
+
+bool FakePlatform::TryHold(LockByte byte, uint32_t slot) {
+  EnterKernel();
+  uint32_t& holder = kernel_->Holder(byte, slot);
+  if (holder != FakeKernel::kNobody && holder != process_) return false;
+  holder = process_;
+  return true;
+}
+
+void FakePlatform::Drop(LockByte byte, uint32_t slot) {
+  EnterKernel();
+  uint32_t& holder = kernel_->Holder(byte, slot);
+  if (holder == process_) holder = FakeKernel::kNobody;
+}
+
+bool FakePlatform::IsHeld(LockByte byte, uint32_t slot) {
+  EnterKernel();
+  const uint32_t holder = kernel_->Holder(byte, slot);
+  return holder != FakeKernel::kNobody && holder != process_;
+}
+
+ProcessIdentity FakePlatform::Self() {
+  const uint32_t pid = FakeKernel::kFirstPid + process_;
+  return {.pid = pid, .uid = 1000, .start_time = 7 + pid, .pid_namespace = 1, .time_namespace = 1};
+}
+
+std::optional<uint64_t> FakePlatform::StartTimeOf(uint32_t pid) {
+  EnterKernel();
+  const uint32_t process = pid - FakeKernel::kFirstPid;
+  if (process >= kernel_->processes_.size() || !kernel_->processes_[process].alive) return 0;
+  return 7 + pid;
+}
+
+}  // namespace thole::shm::testing
