@@ -1,0 +1,62 @@
+# The checks of the house as tests. Included at the end of the top CMakeLists.txt.
+#
+#   includes_X_without_Y   a header of Y cannot be found from a target that links only thole::X
+#   includes_Y_alone       the same header compiles where it may, so that the test above can fail
+#   examples_X             the examples in the heads of X's public headers compile
+# and, where the whole house is built:
+#   tidy, tidy_self_test, operations, house, format, examples_documents
+get_property(thole_components GLOBAL PROPERTY THOLE_COMPONENTS)
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+
+# The include flags that linking thole::X gives, transitive ones included.
+macro(thole_include_flags variable component)
+  set(${variable} "-I$<JOIN:$<TARGET_PROPERTY:thole_${component},INTERFACE_INCLUDE_DIRECTORIES>,;-I>")
+endmacro()
+
+function(thole_house_test name)
+  add_test(NAME ${name} COMMAND ${ARGN} COMMAND_EXPAND_LISTS WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS house TIMEOUT 120)
+endfunction()
+
+set(compile ${CMAKE_CXX_COMPILER} -std=c++20 -fsyntax-only)
+foreach(other IN LISTS thole_components)
+  get_property(include GLOBAL PROPERTY THOLE_${other}_INCLUDE)
+  file(GLOB headers RELATIVE ${include} ${include}/thole/${other}/*.h)
+  list(GET headers 0 header)
+  set(source ${CMAKE_BINARY_DIR}/includes/${other}.cc)
+  file(CONFIGURE OUTPUT ${source} CONTENT "#include <${header}>\n")
+  thole_include_flags(flags ${other})
+  thole_house_test(includes_${other}_alone ${compile} "${flags}" ${source})
+
+  foreach(name IN LISTS thole_components)
+    get_property(allowed GLOBAL PROPERTY THOLE_${name}_DEPENDS)
+    if(NOT other STREQUAL name AND NOT other IN_LIST allowed)
+      thole_include_flags(flags ${name})
+      thole_house_test(includes_${name}_without_${other} ${compile} "${flags}" ${source})
+      set_tests_properties(includes_${name}_without_${other} PROPERTIES
+        PASS_REGULAR_EXPRESSION "${header}: No such file|'${header}' file not found")
+    endif()
+  endforeach()
+
+  thole_include_flags(flags ${other})
+  thole_house_test(examples_${other}
+    Python3::Interpreter tools/examples.py --headers ${include} -- ${compile} "${flags}")
+endforeach()
+
+if("comm" IN_LIST thole_components)
+  thole_house_test(tidy Python3::Interpreter tools/tidy.py)
+  thole_house_test(tidy_self_test Python3::Interpreter tools/tidy.py --self-test)
+  thole_house_test(house Python3::Interpreter tools/house.py --check-readme)
+  if(EXISTS ${CMAKE_SOURCE_DIR}/tools/operations.py)
+    thole_house_test(operations Python3::Interpreter tools/operations.py)
+  endif()
+  thole_include_flags(flags comm)
+  thole_house_test(examples_documents
+    Python3::Interpreter tools/examples.py --documents . -- ${compile} "${flags}")
+  find_program(CLANG_FORMAT clang-format-19)
+  if(CLANG_FORMAT)
+    thole_house_test(format tools/format --check)
+  else()
+    message(STATUS "clang-format-19 is missing: no test of the format")
+  endif()
+endif()
