@@ -1,0 +1,99 @@
+// Heap: where one heap's bytes lie, and reading them without believing them.
+//
+// A value without ownership: the door and the repair parts each keep one. Everything read from the
+// segment is checked here, right after one load; what comes out of `Read...` may be used.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "thole/alloc/heap_data.h"
+#include "thole/shm/block_source.h"
+#include "thole/shm/segment.h"
+
+namespace thole::alloc {
+
+/// A block's header, read once and checked against the heap.
+struct Block {
+  uint32_t unit = 0;
+  HeaderWord word{};
+  BlockHeaderData* header = nullptr;
+
+  uint32_t size() const { return word.size; }
+  uint32_t end() const { return unit + word.size; }
+  bool free() const { return word.kind == BlockKind::kFree; }
+};
+
+/// How a call gets the heap's lock.
+struct LockMode {
+  shm::Deadline deadline = shm::Deadline::Now();
+  bool try_only = false;  ///< never sleeps, never repairs: for destructors
+};
+
+class Heap {
+ public:
+  /// The heap of a segment. NotFound, DataLoss, Unimplemented.
+  static absl::StatusOr<Heap> In(const shm::Segment& segment);
+
+  HeapData& data() const { return *data_; }
+  shm::SegmentView view() const { return view_; }
+  uint32_t first() const { return first_; }        // unit of the first block
+  uint32_t sentinel() const { return sentinel_; }  // unit behind the last block
+  uint32_t units() const { return sentinel_ - first_; }
+
+  /// The block at `unit`, or none: outside of the heap, or no header that can be.
+  std::optional<Block> Read(uint32_t unit) const noexcept {
+    // TRUST: unit by the heap's range; size by the room behind it; both by the check bits.
+    if (unit < first_ || unit >= sentinel_) return std::nullopt;
+    BlockHeaderData* header = HeaderAt(unit);
+    const HeaderWord word =
+        HeaderWord::Unpack(header->word.load(std::memory_order_acquire));  // A-a; lock holders: L1
+    if (word.size < kBlockUnitsMin || word.size > sentinel_ - unit) return std::nullopt;
+    if (word.check != HeaderCheck(unit, word.size)) return std::nullopt;
+    return Block{unit, word, header};
+  }
+  /// The block in use whose payload begins at `offset`, or none.
+  std::optional<Block> ReadUsed(uint64_t offset) const noexcept {
+    // TRUST: offset by its range, then as a unit.
+    if (offset % kUnitBytes != 0 || offset / kUnitBytes - 1 >= sentinel_) return std::nullopt;
+    const auto block = Read(static_cast<uint32_t>(offset / kUnitBytes - 1));
+    if (!block || block->word.kind != BlockKind::kUsed) return std::nullopt;
+    return block;
+  }
+  /// The header at a unit that was checked to be below or at the sentinel. Never null.
+  BlockHeaderData* HeaderAt(uint32_t unit) const noexcept {
+    return view_.At<BlockHeaderData>(unit * kUnitBytes);
+  }
+  /// The link of a FREE block that was read.
+  shm::Word64& LinkOf(uint32_t unit) const noexcept {
+    return view_.At<FreeBlockData>(unit * kUnitBytes)->link;
+  }
+
+  // The moves. Each is one step table of persistent_tlsf_allocator.h.
+  shm::BlockResult Allocate(shm::Lane& lane, shm::Word64& holder, uint64_t size_bytes,
+                            uint64_t align, shm::Deadline deadline) const noexcept;
+  /// `loan`, if given, is the loan that `holder` belongs to: its other words become 0.
+  shm::BlockResult Free(shm::Lane& lane, shm::Word64& holder, uint64_t next, shm::LoanData* loan,
+                        LockMode mode) const noexcept;
+  shm::BlockResult Shrink(shm::Lane& lane, const shm::Word64& holder, uint64_t size_bytes,
+                          shm::Deadline deadline) const noexcept;
+
+ private:
+  Heap(shm::SegmentView view, HeapData* data, uint32_t first, uint32_t sentinel)
+      : view_(view), data_(data), first_(first), sentinel_(sentinel) {}
+
+  shm::SegmentView view_;
+  HeapData* data_;
+  uint32_t first_;
+  uint32_t sentinel_;
+};
+
+/// Units of a block with `size_bytes` of payload, header included.
+constexpr uint64_t UnitsFor(uint64_t size_bytes) {
+  const uint64_t payload = size_bytes / kUnitBytes + (size_bytes % kUnitBytes != 0);
+  return payload + 1;
+}
+static_assert(UnitsFor(1) == kBlockUnitsMin && UnitsFor(16) == 2 && UnitsFor(17) == 3);
+static_assert(UnitsFor(UINT64_MAX) == (uint64_t{1} << 60) + 1, "no size overflows");
+
+}  // namespace thole::alloc

@@ -1,0 +1,213 @@
+// Allocate, Free, Shrink: the three moves. Step tables: persistent_tlsf_allocator.h.
+#include <algorithm>
+#include <bit>
+
+#include "edit.h"
+#include "free_lists.h"
+#include "heap.h"
+
+namespace thole::alloc {
+namespace {
+
+using shm::BlockResult;
+
+constexpr uint64_t FreeWord(uint32_t unit, uint32_t size) {
+  return HeaderWord{size, BlockKind::kFree, 0, 0, 0, HeaderCheck(unit, size)}.Pack();
+}
+
+// log2 of the alignment, less that of a unit, as far as 4 bits go.
+uint32_t AlignField(uint64_t align_units) {
+  return std::min<uint32_t>(static_cast<uint32_t>(std::countr_zero(align_units)), 15);
+}
+
+// Whether a request could be met if the heap were empty.
+bool EverFits(const Heap& heap, const Request& request) {
+  if (request.units > heap.units() || request.align > heap.sentinel()) return false;
+  Block whole;
+  whole.unit = heap.first();
+  whole.word.size = heap.units();
+  return Fit(whole, request).has_value();
+}
+
+// The block behind `block`, if it is FREE. False = its header cannot be.
+bool FreeSuccessor(const Heap& heap, const Block& block, std::optional<Block>& successor) {
+  // TRUST: end() is at most the sentinel; the successor must say what lies before it.
+  const uint32_t end = block.end();
+  if (heap.HeaderAt(end)->prev.load(std::memory_order_relaxed) != block.size()) return false;  // L1
+  if (end == heap.sentinel()) return true;
+  successor = heap.Read(end);
+  if (!successor) return false;
+  if (!successor->free()) successor.reset();
+  return true;
+}
+
+// The block before `block`, if it is FREE. False = its header cannot be.
+bool FreePredecessor(const Heap& heap, const Block& block, std::optional<Block>& predecessor) {
+  // TRUST: prev by the room before the block, and by the size of what is there.
+  const uint32_t prev = block.header->prev.load(std::memory_order_relaxed);  // L1
+  if (block.unit == heap.first()) return prev == 0;
+  if (prev == 0 || prev > block.unit - heap.first()) return false;
+  predecessor = heap.Read(block.unit - prev);
+  if (!predecessor || predecessor->size() != prev) return false;
+  if (!predecessor->free()) predecessor.reset();
+  return true;
+}
+
+// Cuts what the request does not need off both ends of an unlinked block. The headers of new blocks
+// lie in free bytes: nothing is lost if they are written and the move is taken back.
+bool Carve(const Heap& heap, Edit& edit, FreeLists& lists, const Placement& place, uint64_t align,
+           uint32_t slot) {
+  const Block& whole = place.block;
+  const uint32_t unit = whole.unit + place.gap;
+  const uint32_t end = unit + place.size;
+  const uint32_t tail = whole.end() - end;
+  if (place.gap != 0) {
+    edit.Set(whole.header->word, FreeWord(whole.unit, place.gap));
+    if (!lists.Insert(whole.unit, place.gap)) return false;
+    heap.HeaderAt(unit)->prev.store(place.gap, std::memory_order_release);  // before COMMIT
+  }
+  if (tail != 0) {
+    BlockHeaderData* header = heap.HeaderAt(end);
+    header->word.store(FreeWord(end, tail), std::memory_order_release);  // before COMMIT
+    header->prev.store(place.size, std::memory_order_release);           // before COMMIT
+    edit.Set(heap.HeaderAt(whole.end())->prev, tail);
+    if (!lists.Insert(end, tail)) return false;
+  } else if (place.gap != 0) {
+    edit.Set(heap.HeaderAt(end)->prev, place.size);
+  }
+  const HeaderWord word{
+      place.size, BlockKind::kUsed, slot + 1, AlignField(align), 0, HeaderCheck(unit, place.size)};
+  // Logged also where the bytes were free, so that no rolled back block keeps a header that says
+  // USED.
+  edit.Set(heap.HeaderAt(unit)->word, word.Pack());
+  return true;
+}
+
+// Takes the FREE neighbours of `block` out of their lists. `joined` becomes the range of all three.
+bool JoinNeighbours(const Heap& heap, Edit& edit, FreeLists& lists, const Block& block,
+                    Block& joined, int32_t& neighbours) {
+  std::optional<Block> successor;
+  std::optional<Block> predecessor;
+  if (!FreeSuccessor(heap, block, successor)) return false;
+  if (!FreePredecessor(heap, block, predecessor)) return false;
+  joined = block;
+  if (successor) {
+    if (!lists.Unlink(*successor)) return false;
+    joined.word.size += successor->size();
+    ++neighbours;
+  }
+  if (predecessor) {
+    if (!lists.Unlink(*predecessor)) return false;
+    // What is inside of a free block is no block: a second free of it is refused.
+    edit.Set(block.header->word, uint64_t{0});
+    joined.word.size += predecessor->size();
+    joined.unit = predecessor->unit;
+    joined.header = predecessor->header;
+    ++neighbours;
+  }
+  return true;
+}
+
+void ClearLoan(Edit& edit, shm::LoanData& loan) {
+  for (shm::Word64* word : {&loan.lease, &loan.ticket, &loan.where}) {
+    if (word->load(std::memory_order_relaxed) != 0) edit.Set(*word, uint64_t{0});  // own loan
+  }
+}
+
+}  // namespace
+
+BlockResult Heap::Allocate(shm::Lane& lane, shm::Word64& holder, uint64_t size_bytes,
+                           uint64_t align, shm::Deadline deadline) const noexcept {
+  if (size_bytes == 0 || !std::has_single_bit(align)) return BlockResult::kInvalid;
+  if (holder.load(std::memory_order_relaxed) != 0) {  // the caller's own word
+    return BlockResult::kInvalid;                     // what it holds would be nobody's
+  }
+  const Request request{UnitsFor(size_bytes), std::max(align, kUnitBytes) / kUnitBytes};
+  if (!EverFits(*this, request)) return BlockResult::kTooLarge;
+
+  const HeapLock lock(lane, data().lock, {.deadline = deadline});
+  if (!lock) return lock.failure();
+  THOLE_CRASH_POINT("alloc.allocate.1");
+  Edit edit(lane, kAllocateWords);
+  FreeLists lists(*this, edit);
+  Placement place;
+  const FindResult found = lists.Find(request, place);
+  if (found == FindResult::kNone) return BlockResult::kFull;
+  if (found == FindResult::kCorrupt || !lists.Unlink(place.block)) return BlockResult::kCorrupt;
+  THOLE_CRASH_POINT("alloc.allocate.2");
+  if (!Carve(*this, edit, lists, place, request.align, lane.slot())) return BlockResult::kCorrupt;
+  THOLE_CRASH_POINT("alloc.allocate.3");
+  const bool tail = place.gap + place.size < place.block.size();
+  lists.Count(place.size, 1, (place.gap != 0 ? 1 : 0) + (tail ? 1 : 0) - 1);
+  const uint64_t unit = uint64_t{place.block.unit} + place.gap;
+  edit.Set(holder, (unit + 1) * kUnitBytes);
+  THOLE_CRASH_POINT("alloc.allocate.4");
+  edit.Commit();  // allocate.5 COMMIT
+  THOLE_CRASH_POINT("alloc.allocate.5");
+  return BlockResult::kOk;
+}
+
+BlockResult Heap::Free(shm::Lane& lane, shm::Word64& holder, uint64_t next, shm::LoanData* loan,
+                       LockMode mode) const noexcept {
+  const HeapLock lock(lane, data().lock, mode);
+  if (!lock) return lock.failure();
+  THOLE_CRASH_POINT("alloc.free.1");
+  const auto block = ReadUsed(holder.load(std::memory_order_relaxed));  // the caller's own word
+  if (!block) return BlockResult::kInvalid;
+  Edit edit(lane, kFreeWords);
+  FreeLists lists(*this, edit);
+  Block joined;
+  int32_t neighbours = 0;
+  if (!JoinNeighbours(*this, edit, lists, *block, joined, neighbours)) return BlockResult::kCorrupt;
+  THOLE_CRASH_POINT("alloc.free.2");
+  edit.Set(joined.header->word, FreeWord(joined.unit, joined.size()));
+  if (neighbours != 0) edit.Set(HeaderAt(joined.end())->prev, joined.size());
+  if (!lists.Insert(joined.unit, joined.size())) return BlockResult::kCorrupt;
+  THOLE_CRASH_POINT("alloc.free.3");
+  lists.Count(-int64_t{block->size()}, -1, 1 - neighbours);
+  edit.Set(holder, next);
+  if (loan != nullptr) ClearLoan(edit, *loan);
+  THOLE_CRASH_POINT("alloc.free.4");
+  edit.Commit();  // free.5 COMMIT
+  THOLE_CRASH_POINT("alloc.free.5");
+  return BlockResult::kOk;
+}
+
+BlockResult Heap::Shrink(shm::Lane& lane, const shm::Word64& holder, uint64_t size_bytes,
+                         shm::Deadline deadline) const noexcept {
+  const uint64_t offset = holder.load(std::memory_order_relaxed);  // the caller's own word
+  const auto block = ReadUsed(offset);  // only its owner changes it: no lock needed to look
+  const uint64_t needed = UnitsFor(size_bytes);
+  if (size_bytes == 0 || !block || needed > block->size()) return BlockResult::kInvalid;
+  const uint64_t kept = RoundUpToClass(needed);
+  if (kept + kBlockUnitsMin > block->size()) return BlockResult::kOk;
+
+  const HeapLock lock(lane, data().lock, {.deadline = deadline});
+  if (!lock) return lock.failure();
+  THOLE_CRASH_POINT("alloc.shrink.1");
+  Edit edit(lane, kShrinkWords);
+  FreeLists lists(*this, edit);
+  std::optional<Block> successor;
+  if (!FreeSuccessor(*this, *block, successor)) return BlockResult::kCorrupt;
+  if (successor && !lists.Unlink(*successor)) return BlockResult::kCorrupt;
+  THOLE_CRASH_POINT("alloc.shrink.2");
+  HeaderWord word = block->word;
+  word.size = static_cast<uint32_t>(kept);
+  word.check = HeaderCheck(block->unit, word.size);
+  edit.Set(block->header->word, word.Pack());
+  // The tail's bytes are the user's until the commit: its header is logged, too.
+  const uint32_t unit = block->unit + word.size;
+  const uint32_t end = successor ? successor->end() : block->end();
+  BlockHeaderData* tail = HeaderAt(unit);
+  edit.Set(tail->word, FreeWord(unit, end - unit));
+  edit.Set(tail->prev, word.size);
+  edit.Set(HeaderAt(end)->prev, end - unit);
+  if (!lists.Insert(unit, end - unit)) return BlockResult::kCorrupt;
+  THOLE_CRASH_POINT("alloc.shrink.3");
+  lists.Count(int64_t{word.size} - block->size(), 0, successor ? 0 : 1);
+  edit.Commit();  // shrink.4 COMMIT
+  THOLE_CRASH_POINT("alloc.shrink.4");
+  return BlockResult::kOk;
+}
+
+}  // namespace thole::alloc
