@@ -34,10 +34,17 @@ if(THOLE_SANITIZE)
   target_link_options(thole_flags INTERFACE -fsanitize=${THOLE_SANITIZE})
 endif()
 
-# The simulator replaces libtsan; it cannot be combined with a real sanitizer.
+# The simulator replaces libtsan; it cannot be combined with a real sanitizer. The stepper runs the
+# shipped machine code, which a sanitizer changes, with the trap flag that x86-64 has.
 set(THOLE_SIMULATE OFF)
+set(THOLE_STEP OFF)
 if(THOLE_TESTS AND NOT THOLE_SANITIZE)
   set(THOLE_SIMULATE ON)
+  if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+    set(THOLE_STEP ON)
+  else()
+    message(STATUS "The stepper needs x86-64: tests that link thole_step_main are not built")
+  endif()
 endif()
 
 function(thole_variant target component sources depends)
@@ -83,13 +90,17 @@ function(thole_component name)
   if(THOLE_SIMULATE)
     list(TRANSFORM depends APPEND _sim OUTPUT_VARIABLE depends_sim)
     thole_variant(thole_${name}_sim ${name} "${ARG_SOURCES}" "${depends_sim}")
-    target_compile_options(thole_${name}_sim PUBLIC -fsanitize=thread -O2)
+    target_compile_options(thole_${name}_sim PUBLIC -fsanitize=thread -O2
+      -fno-builtin-memcpy -fno-builtin-memmove -fno-builtin-memset)  # so that they are seen
   endif()
 endfunction()
 
 function(thole_test name)
   cmake_parse_arguments(ARG "" "VARIANT;TIMEOUT" "COMPONENTS;SOURCES;LIBRARIES;LABELS;ARGUMENTS" ${ARGN})
   if(NOT THOLE_TESTS OR (ARG_VARIANT STREQUAL "sim" AND NOT THOLE_SIMULATE))
+    return()
+  endif()
+  if("thole_step_main" IN_LIST ARG_LIBRARIES AND NOT THOLE_STEP)
     return()
   endif()
   list(TRANSFORM ARG_COMPONENTS PREPEND thole_ OUTPUT_VARIABLE libraries)
