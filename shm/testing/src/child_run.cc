@@ -56,11 +56,8 @@ ChildEnd WaitFor(pid_t child, const ChildReport& report, double stall_seconds) {
 
 }  // namespace
 
-void ChildReport::SetCurrent(std::string_view what, uint64_t number) {
-  char text[kWhereBytes];
-  std::snprintf(text, sizeof(text), "%.*s #%llu", static_cast<int>(what.size()), what.data(),
-                static_cast<unsigned long long>(number));
-  CopyText(current, sizeof(current), text);
+void ChildReport::SetCurrent(std::string_view what) {
+  CopyText(current, sizeof(current), what);
   Beat();
 }
 
@@ -81,8 +78,8 @@ std::vector<Failure> ChildReport::Failures() const {
 }
 
 ChildReport* NewChildReport() {
-  void* memory = mmap(nullptr, sizeof(ChildReport), PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      mmap(nullptr, sizeof(ChildReport), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
     std::perror("no memory for a report");
     std::abort();

@@ -21,7 +21,7 @@ std::shared_ptr<FakeKernel> FakeKernel::CopyForImage() const {
   copy->holders_ = holders_;
   copy->processes_ = processes_;
   for (ProcessState& process : copy->processes_) process.platform = nullptr;
-  copy->now_ns_ = now_ns_;
+  copy->own_clock_ = *clock_;
   return copy;
 }
 
@@ -72,7 +72,7 @@ FakePlatform::~FakePlatform() {
 }
 
 void FakePlatform::EnterKernel() {
-  kernel_->now_ns_ += kCallNs;
+  *kernel_->clock_ += kCallNs;
   if (kernel_->scheduler_ != nullptr) kernel_->scheduler_->EnterKernel();
 }
 
@@ -81,8 +81,8 @@ uint64_t FakePlatform::KeyOf(const Word32& word) const {
 }
 
 int64_t FakePlatform::NowNs() {
-  kernel_->now_ns_ += kCallNs;
-  return kernel_->now_ns_;
+  *kernel_->clock_ += kCallNs;
+  return *kernel_->clock_;
 }
 
 void FakePlatform::WaitWord(Word32& word, uint32_t expected, uint32_t bits, int64_t until_ns) {
@@ -90,7 +90,8 @@ void FakePlatform::WaitWord(Word32& word, uint32_t expected, uint32_t bits, int6
   if (word.load(std::memory_order_seq_cst) != expected) return;  // as the kernel does
   FakeScheduler* scheduler = kernel_->scheduler_;
   if (scheduler == nullptr) {
-    kernel_->AdvanceTo(std::min(until_ns, kernel_->now_ns_ + kLonelySleepNs));
+    int64_t& now = *kernel_->clock_;
+    now = std::max(now, std::min(until_ns, now + kLonelySleepNs));
     return;
   }
   kernel_->sleepers_.push_back({KeyOf(word), bits, process_, scheduler->Caller()});
@@ -116,7 +117,7 @@ int FakePlatform::WakeWord(Word32& word, int count, uint32_t bits) {
 }
 
 void FakePlatform::Relax() {
-  kernel_->now_ns_ += kCallNs;
+  *kernel_->clock_ += kCallNs;
   if (kernel_->scheduler_ != nullptr) kernel_->scheduler_->HandOver();
 }
 

@@ -35,8 +35,7 @@ std::string FormatImage(World& world, SegmentView mapping) {
   SegmentOptions options = world.options();
   options.size_bytes = world.segment_bytes();
   const std::vector<RootRequest> roots = world.Roots();
-  auto made =
-      Segment::Create(Place::Memory(mapping.base(), mapping.size_bytes()), options, roots);
+  auto made = Segment::Create(Place::Memory(mapping.base(), mapping.size_bytes()), options, roots);
   return made.ok() ? "" : "the image cannot be made: " + std::string(made.status().message());
 }
 

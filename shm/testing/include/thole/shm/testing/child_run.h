@@ -6,7 +6,7 @@
 //     using namespace thole::shm::testing;
 //     ChildReport* report = NewChildReport();
 //     const ChildEnd end = RunInChild(*report, 10, [](ChildReport& in_child) {
-//       in_child.SetCurrent("example", 1);
+//       in_child.SetCurrent("example");
 //       in_child.counters[0] += 1;
 //     });
 //     return end.ok() && report->counters[0] == 1;
@@ -42,8 +42,8 @@ struct ChildReport {
     char text[kTextBytes];
   } kept[kFailuresKept] = {};
 
-  /// What the child does now: named when it crashes or stalls. `number` distinguishes repetitions.
-  void SetCurrent(std::string_view what, uint64_t number);
+  /// What the child does now: named when it crashes or stalls.
+  void SetCurrent(std::string_view what);
   void Beat() { beats.fetch_add(1, std::memory_order_relaxed); }  // the parent only compares
   void AddFailure(std::string_view where, std::string_view text);
   std::vector<Failure> Failures() const;

@@ -49,13 +49,18 @@ class FakeScheduler {
 class FakeKernel {
  public:
   explicit FakeKernel(uint32_t slots);
+  FakeKernel(const FakeKernel&) = delete;
+  FakeKernel& operator=(const FakeKernel&) = delete;
   /// The same world for a copy of the segment: who lives goes on living there, as a name and its
   /// bytes only. No sleepers and no scheduler.
   std::shared_ptr<FakeKernel> CopyForImage() const;
 
-  void set_scheduler(FakeScheduler* scheduler) { scheduler_ = scheduler; }
-  int64_t now_ns() const { return now_ns_; }
-  void AdvanceTo(int64_t now_ns) { now_ns_ = now_ns > now_ns_ ? now_ns : now_ns_; }
+  /// From now on calls may let others run; `clock` is the scheduler's.
+  void SetScheduler(FakeScheduler* scheduler, int64_t* clock) {
+    scheduler_ = scheduler;
+    clock_ = clock;
+  }
+  int64_t now_ns() const { return *clock_; }
 
   /// Kills every process whose mapping begins at `base`.
   void KillAllAt(const void* base);
@@ -89,7 +94,8 @@ class FakeKernel {
   std::vector<ProcessState> processes_;
   std::vector<Sleeper> sleepers_;
   FakeScheduler* scheduler_ = nullptr;
-  int64_t now_ns_ = 1'000'000'000;
+  int64_t own_clock_ = 1'000'000'000;
+  int64_t* clock_ = &own_clock_;
 };
 
 class FakePlatform final : public Platform {

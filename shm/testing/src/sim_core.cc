@@ -1,0 +1,288 @@
+#include "sim_core.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+extern "C" const char __executable_start;  // of the linker
+extern "C" const char end;                 // of the linker
+
+namespace thole::shm::testing {
+
+SimArena sim_arena;  // one simulator runs at a time; the entry points get no argument of ours
+
+namespace {
+
+constexpr int64_t kAccessNs = 10;
+constexpr uint64_t kSpuriousWakeOneIn = 50;
+constexpr uint64_t kLongestTurn = 3000;  // accesses by which a low priority is starved at most
+
+uint64_t AddressOf(const void* pointer) {
+  return static_cast<uint64_t>(static_cast<const char*>(pointer) -
+                               static_cast<const char*>(nullptr));
+}
+
+[[noreturn]] void NoMemory() {
+  std::perror("no memory for the simulator");
+  std::abort();
+}
+
+}  // namespace
+
+SimCore::SimCore(uint64_t image_bytes, DeathHook on_death)
+    : bytes_((image_bytes + 4095) & ~uint64_t{4095}),
+      stride_(uint64_t{1} << 20),
+      on_death_(std::move(on_death)) {
+  while (stride_ < 2 * bytes_) stride_ *= 2;
+  const uint64_t arena_bytes = stride_ * kFibersMax;
+  void* arena =
+      mmap(nullptr, arena_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const int file = memfd_create("thole-sim", MFD_CLOEXEC);
+  if (arena == MAP_FAILED || file < 0 || ftruncate(file, static_cast<off_t>(bytes_)) != 0) {
+    NoMemory();
+  }
+  arena_ = static_cast<std::byte*>(arena);
+  for (uint32_t i = 0; i < kFibersMax; ++i) {
+    void* mapped = mmap(view(i), bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0);
+    if (mapped == MAP_FAILED) NoMemory();
+  }
+  close(file);
+  sim_arena = {AddressOf(arena_), arena_bytes, this};
+}
+
+SimCore::~SimCore() {
+  sim_arena = {};
+  munmap(arena_, stride_ * kFibersMax);
+}
+
+void SimCore::Reset() {
+  violation_.clear();
+  dead_ = ready_ = asleep_ = late_ = 0;
+  now_ns_ = 1'000'000'000;
+  last_write_bytes_ = 0;
+}
+
+void SimCore::Add(uint32_t fiber, std::function<void()> body, bool late) {
+  if (fibers_[fiber] == nullptr) fibers_[fiber] = std::make_unique<Fiber>();
+  bodies_[fiber] = std::move(body);
+  fibers_[fiber]->Start(&SimCore::FiberMain);
+  (late ? late_ : ready_) |= 1u << fiber;
+}
+
+void SimCore::RunPhase(const SimPlan& plan) {
+  plan_ = plan;
+  random_ = plan.seed;
+  accesses_.fill(0);
+  total_ = 0;
+  lowest_priority_ = 0;
+  for (auto& priority : priority_) priority = static_cast<int64_t>(1 + Random(1000));
+  if (const int first = Choose(false); first >= 0) {
+    current_ = first;
+    budget_ = 1 + Random(2 * plan_.switch_one_in);
+    SwitchFiber(main_, fibers_[static_cast<uint32_t>(first)]->place());
+  }
+  current_ = -1;
+  ready_ = asleep_ = late_ = 0;
+}
+
+void SimCore::FiberMain() {
+  SimCore& core = *sim_arena.core;
+  const uint32_t me = core.current();
+  core.bodies_[me]();
+  core.CheckLastWrite();
+  core.Trace("ended", 0);
+  core.ready_ &= ~(1u << me);
+  core.SwitchTo(core.Choose(false));
+  std::abort();  // nobody switches to a fiber that ended
+}
+
+uint64_t SimCore::Random(uint64_t limit) {  // splitmix64
+  uint64_t z = (random_ += 0x9e3779b97f4a7c15);
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+  z = (z ^ z >> 27) * 0x94d049bb133111eb;
+  return limit == 0 ? 0 : (z ^ z >> 31) % limit;
+}
+
+void SimCore::Trace(const char* what, uint64_t detail) const {
+  if (!trace_) return;
+  std::fprintf(stderr, "%8llu  process %d  %s %llu\n", static_cast<unsigned long long>(total_),
+               current_, what, static_cast<unsigned long long>(detail));
+}
+
+void SimCore::Violate(const std::string& what) {
+  if (violation_.empty()) violation_ = what;
+  Trace("VIOLATION", 0);
+  FiberPlace nowhere;
+  SwitchFiber(nowhere, main_);
+  std::abort();  // a run with a violation is over
+}
+
+void SimCore::SwitchTo(int fiber) {
+  FiberPlace& from = fibers_[current()]->place();
+  budget_ = 1 + Random(2 * plan_.switch_one_in);
+  if (fiber == current_) return;
+  current_ = fiber;
+  if (fiber < 0) {
+    SwitchFiber(from, main_);
+  } else {
+    Trace("goes on", 0);
+    SwitchFiber(from, fibers_[static_cast<uint32_t>(fiber)]->place());
+  }
+}
+
+int SimCore::ChooseReady(uint32_t ready) {
+  if (plan_.priorities) {
+    int best = -1;
+    for (int i = 0; i < static_cast<int>(kFibersMax); ++i) {
+      const auto at = static_cast<size_t>(i);
+      if ((ready >> i & 1) == 0) continue;
+      if (best < 0 || priority_[at] > priority_[static_cast<size_t>(best)]) best = i;
+    }
+    return best;
+  }
+  uint64_t nth = Random(static_cast<uint64_t>(__builtin_popcount(ready)));
+  for (; nth > 0; --nth) ready &= ready - 1;
+  return __builtin_ctz(ready);
+}
+
+/// The sleeper whose time comes first; the clock jumps there.
+int SimCore::ChooseSleeper() {
+  int first = -1;
+  for (int i = 0; i < static_cast<int>(kFibersMax); ++i) {
+    const auto at = static_cast<size_t>(i);
+    if ((asleep_ >> i & 1) == 0) continue;
+    if (first < 0 || until_[at] < until_[static_cast<size_t>(first)]) first = i;
+  }
+  if (first < 0) return -1;
+  const int64_t until = until_[static_cast<size_t>(first)];
+  if (until == std::numeric_limits<int64_t>::max()) {
+    if (current_ >= 0 && ready_ == 0) Violate("hang: everybody sleeps for ever");
+    return -1;
+  }
+  now_ns_ = std::max(now_ns_, until);
+  Wake(static_cast<uint32_t>(first));
+  return first;
+}
+
+int SimCore::Choose(bool not_current) {
+  for (uint32_t i = 0; asleep_ != 0 && i < kFibersMax; ++i) {
+    if ((asleep_ >> i & 1) == 0) continue;
+    if (until_[i] <= now_ns_ || Random(kSpuriousWakeOneIn) == 0) Wake(i);
+  }
+  uint32_t ready = ready_;
+  if (not_current) ready &= ~(1u << current());
+  if (ready != 0) return ChooseReady(ready);
+  if (const int sleeper = ChooseSleeper(); sleeper >= 0) return sleeper;
+  return ready_ != 0 ? current_ : -1;
+}
+
+void SimCore::DemoteCurrent() { priority_[current()] = --lowest_priority_; }
+
+void SimCore::CountAndMaybeDie() {
+  const uint32_t me = current();
+  now_ns_ += kAccessNs;
+  ++total_;
+  ++accesses_[me];
+  if (total_ > plan_.accesses_max) {
+    Violate("hang: the run does not end within " + std::to_string(plan_.accesses_max) +
+            " shared accesses");
+  }
+  if (accesses_[me] != plan_.death_at[me]) return;
+  Trace("DIES", 0);
+  dead_ |= 1u << me;
+  ready_ = (ready_ & ~(1u << me)) | late_;
+  late_ = 0;
+  on_death_(me);
+  SwitchTo(Choose(false));
+  std::abort();  // nobody switches to the dead
+}
+
+void SimCore::MaybeSwitch() {
+  if (plan_.priorities) {
+    const bool demoted =
+        std::find(plan_.demotions.begin(), plan_.demotions.end(), total_) != plan_.demotions.end();
+    if (demoted || total_ % kLongestTurn == 0) DemoteCurrent();
+    if (const int next = Choose(false); next != current_) SwitchTo(next);
+    return;
+  }
+  if (--budget_ == 0) SwitchTo(Choose(false));
+}
+
+void SimCore::Point() {
+  if (current_ < 0) return;
+  CheckLastWrite();
+  CountAndMaybeDie();
+  MaybeSwitch();
+}
+
+void SimCore::HandOver() {
+  if (current_ < 0) return;
+  CheckLastWrite();
+  CountAndMaybeDie();
+  if (plan_.priorities) DemoteCurrent();
+  SwitchTo(Choose(true));
+}
+
+void SimCore::Sleep(int64_t until_ns) {
+  if (current_ < 0) return;
+  CheckLastWrite();
+  CountAndMaybeDie();
+  Trace("sleeps until", static_cast<uint64_t>(until_ns));
+  const uint32_t me = current();
+  until_[me] = until_ns;
+  ready_ &= ~(1u << me);
+  asleep_ |= 1u << me;
+  SwitchTo(Choose(false));
+}
+
+void SimCore::Wake(uint32_t fiber) {
+  if ((asleep_ >> fiber & 1) == 0) return;
+  asleep_ &= ~(1u << fiber);
+  ready_ |= 1u << fiber;
+}
+
+bool SimCore::IsPrivatePointer(uint64_t value) const {
+  if (value - sim_arena.begin < sim_arena.bytes) return true;
+  // The executable, its data, and the heap that the kernel puts behind it.
+  return value >= AddressOf(&__executable_start) && value < AddressOf(sbrk(0)) &&
+         value > (uint64_t{1} << 32);
+}
+
+void SimCore::CheckLastWrite() {
+  if (last_write_bytes_ == 0) return;
+  const uint64_t begin = last_write_ & ~uint64_t{7};
+  const uint64_t finish = last_write_ + last_write_bytes_;
+  last_write_bytes_ = 0;
+  for (uint64_t at = begin; at + 8 <= finish + 7 && at % stride_ + 8 <= bytes_; at += 8) {
+    uint64_t value = 0;
+    std::memcpy(&value, arena_ + at, 8);
+    if (!IsPrivatePointer(value)) continue;
+    Violate("a pointer is stored in the image at offset " + std::to_string(at % stride_));
+  }
+}
+
+void SimCore::Access(uint64_t arena_offset, uint64_t bytes, bool write) {
+  if (current_ < 0) return;
+  CheckLastWrite();
+  const uint64_t owner = arena_offset / stride_;
+  const uint64_t offset = arena_offset % stride_;
+  if (owner != current()) {
+    Violate("an access to the mapping of process " + std::to_string(owner) + ", offset " +
+            std::to_string(offset) + ", by process " + std::to_string(current()));
+  }
+  if (offset + bytes > bytes_) {
+    Violate("an access beyond the end of the mapping, at offset " + std::to_string(offset));
+  }
+  Trace(write ? "writes at" : "reads at", offset);
+  CountAndMaybeDie();
+  MaybeSwitch();
+  if (!write) return;
+  last_write_ = arena_offset;
+  last_write_bytes_ = bytes;
+}
+
+}  // namespace thole::shm::testing

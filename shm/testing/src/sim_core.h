@@ -1,0 +1,125 @@
+// SimCore: fibers over several mappings of one image, and who goes on at each access.
+//
+// It knows nothing of thole, and includes none of it: it is compiled without instrumentation, and
+// an inline function of a thole header must not exist in such a version in the same executable.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fiber.h"
+
+namespace thole::shm::testing {
+
+inline constexpr uint32_t kFibersMax = 16;
+inline constexpr uint64_t kNoDeath = std::numeric_limits<uint64_t>::max();
+
+/// All that decides the order of a phase.
+struct SimPlan {
+  uint64_t seed = 0;
+  uint64_t accesses_max = 0;   // of all fibers together: more is a hang
+  uint32_t switch_one_in = 1;  // random mode: how long one fiber goes on, on average
+  bool priorities = false;
+  std::vector<uint64_t> demotions;  // priorities mode: accesses at which the running one goes last
+  std::array<uint64_t, kFibersMax> death_at;  // the access before which a fiber dies
+};
+
+class SimCore {
+ public:
+  /// Called in the dying fiber, before anybody else runs.
+  using DeathHook = std::function<void(uint32_t fiber)>;
+
+  SimCore(uint64_t image_bytes, DeathHook on_death);
+  ~SimCore();
+  SimCore(const SimCore&) = delete;
+  SimCore& operator=(const SimCore&) = delete;
+
+  /// The mapping of a fiber; all show the same bytes.
+  std::byte* view(uint32_t fiber) const { return arena_ + fiber * stride_; }
+  uint64_t bytes() const { return bytes_; }
+  int64_t& clock() { return now_ns_; }
+  void set_trace(bool trace) { trace_ = trace; }
+
+  /// Begins a run: no violation, nobody dead.
+  void Reset();
+  /// Adds a fiber to the next phase; `late` ones only run once somebody died.
+  void Add(uint32_t fiber, std::function<void()> body, bool late = false);
+  /// Runs the added fibers until none can go on. Afterwards none is left.
+  void RunPhase(const SimPlan& plan);
+
+  /// "" or what went wrong, as soon as it did.
+  const std::string& violation() const { return violation_; }
+  bool died(uint32_t fiber) const { return (dead_ >> fiber & 1) != 0; }
+  /// Accesses of a fiber in the last phase.
+  uint64_t accesses(uint32_t fiber) const { return accesses_[fiber]; }
+  uint64_t accesses_total() const { return total_; }
+
+  // Called in a fiber.
+  uint32_t current() const { return static_cast<uint32_t>(current_); }
+  bool in_fiber() const { return current_ >= 0; }
+  void Point();     ///< others may run now, or the caller dies
+  void HandOver();  ///< others run now if they can
+  void Sleep(int64_t until_ns);
+  void Wake(uint32_t fiber);
+  [[noreturn]] void Violate(const std::string& what);
+  /// An access to the arena, before it happens.
+  void Access(uint64_t arena_offset, uint64_t bytes, bool write);
+  /// After an access that the caller performed itself: pointers stored?
+  void CheckLastWrite();
+
+ private:
+  static void FiberMain();
+  uint64_t Random(uint64_t limit);
+  void CountAndMaybeDie();
+  void MaybeSwitch();
+  /// Chooses who goes on. -1: nobody can.
+  int Choose(bool not_current);
+  int ChooseSleeper();
+  int ChooseReady(uint32_t ready);
+  void SwitchTo(int fiber);
+  void DemoteCurrent();
+  void Trace(const char* what, uint64_t detail) const;
+  bool IsPrivatePointer(uint64_t value) const;
+
+  uint64_t bytes_;
+  uint64_t stride_;
+  std::byte* arena_;
+  DeathHook on_death_;
+  std::array<std::unique_ptr<Fiber>, kFibersMax> fibers_;
+  std::array<std::function<void()>, kFibersMax> bodies_;
+  FiberPlace main_;
+  SimPlan plan_;
+  uint64_t random_ = 0;
+  int64_t now_ns_ = 0;
+  int current_ = -1;
+  uint32_t ready_ = 0;  // bit per fiber
+  uint32_t asleep_ = 0;
+  uint32_t late_ = 0;
+  uint32_t dead_ = 0;
+  std::array<int64_t, kFibersMax> until_{};
+  std::array<int64_t, kFibersMax> priority_{};
+  int64_t lowest_priority_ = 0;
+  std::array<uint64_t, kFibersMax> accesses_{};
+  uint64_t total_ = 0;
+  uint64_t budget_ = 0;      // accesses until the next choice
+  uint64_t last_write_ = 0;  // arena offset
+  uint64_t last_write_bytes_ = 0;
+  bool trace_ = false;
+  std::string violation_;
+};
+
+/// What the entry points look at first: nearly all accesses are none of ours.
+struct SimArena {
+  uint64_t begin = 0;
+  uint64_t bytes = 0;
+  SimCore* core = nullptr;
+};
+extern SimArena sim_arena;
+
+}  // namespace thole::shm::testing

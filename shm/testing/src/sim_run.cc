@@ -1,0 +1,198 @@
+#include "sim_run.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "thole/shm/audit.h"
+
+namespace thole::shm::testing {
+namespace {
+
+// For the phases in which nobody is to die: an audit may walk for long, but not for ever.
+constexpr uint64_t kAloneAccessesMax = 20'000'000;
+constexpr uint32_t kSwitchOneIn[] = {1, 2, 4, 16, 64};
+constexpr uint32_t kDemotions = 3;
+
+uint64_t Mix(uint64_t seed, uint64_t purpose) { return Random(seed ^ purpose << 32).Next(); }
+
+}  // namespace
+
+SimRun::SimRun(const Program& program)
+    : program_(program), core_(program.make_world()->segment_bytes(), [this](uint32_t fiber) {
+        kernel_->KillAllAt(core_.view(fiber));
+      }) {
+  if (survivor() >= kFibersMax) {
+    std::fprintf(stderr, "%s: too many processes for the simulator\n", program.name.c_str());
+    std::abort();
+  }
+  const std::unique_ptr<World> world = program.make_world();
+  format_error_ = FormatImage(*world, View(kSetup));
+  pristine_bytes_ = core_.bytes();
+  pristine_ = std::make_unique<std::byte[]>(pristine_bytes_);
+  std::memcpy(pristine_.get(), core_.view(kSetup), pristine_bytes_);
+}
+
+SimRun::~SimRun() { Clear(); }
+
+/// Who is killed when, and how the processes take turns.
+void SimRun::Choose(const SimReplay& replay, Random& random) {
+  plan_ = SimPlan{};
+  plan_.seed = random.Next();
+  plan_.accesses_max = program_.accesses_max;
+  plan_.priorities = replay.mode == SimMode::kPriorities;
+  plan_.switch_one_in = kSwitchOneIn[random.Below(std::size(kSwitchOneIn))];
+  plan_.death_at.fill(kNoDeath);
+  for (uint32_t i = 0; i < kDemotions; ++i) {
+    plan_.demotions.push_back(1 + random.Below(replay.horizon * program_.processes + 1));
+  }
+  repairers_ = static_cast<uint32_t>(random.Below(kRepairersMax + 1));
+  fresh_survivor_ = random.Chance(2);
+  if (replay.horizon == 0 || random.Chance(8)) return;  // nobody dies
+  do {
+    plan_.death_at[1 + random.Below(program_.processes)] = 1 + random.Below(replay.horizon);
+  } while (random.Chance(2));
+  for (uint32_t i = 0; i < repairers_; ++i) {
+    if (random.Chance(3)) plan_.death_at[first_repairer() + i] = 1 + random.Below(replay.horizon);
+  }
+}
+
+bool SimRun::Alone(uint32_t fiber, const std::function<void()>& work) {
+  core_.Add(fiber, work);
+  SimPlan plan;
+  plan.accesses_max = kAloneAccessesMax;
+  plan.switch_one_in = 1 << 20;
+  plan.death_at.fill(kNoDeath);
+  core_.RunPhase(plan);
+  return core_.violation().empty() && error_.empty();
+}
+
+bool SimRun::MakeAndJoin(uint32_t fiber, std::string_view name, bool join) {
+  return Alone(fiber, [&] {
+    std::unique_ptr<Process>& process = processes_[fiber];
+    process = MakeProcess(*world_, kernel_, View(fiber), &error_);
+    if (process != nullptr && join) error_ = JoinProcess(*world_, *process, name);
+  });
+}
+
+bool SimRun::Prepare() {
+  if (!MakeAndJoin(kSetup, "setup", true)) return false;
+  if (program_.prepare) {
+    Random random(Mix(seed_, 1));
+    if (!Alone(kSetup, [&] { program_.prepare(*world_, *processes_[kSetup], random); })) {
+      return false;
+    }
+  }
+  for (uint32_t i = 1; i < first_repairer() + repairers_; ++i) {
+    const bool join = i < first_repairer() && !program_.joins_itself;
+    if (!MakeAndJoin(i, "process", join)) return false;
+  }
+  return true;
+}
+
+/// Somebody attaches when another died, which repairs, and repairs once more later.
+void SimRun::RepairerBody(uint32_t fiber) {
+  Process& process = *processes_[fiber];
+  if (Random(Mix(seed_, fiber)).Chance(2)) process.attachment().RepairAll();
+  // Without a free seat it does not join; what it could repair is repaired by then.
+  if (process.attachment().Join("repairer").ok()) world_->Joined(process);
+  process.attachment().RepairAll();
+}
+
+void SimRun::RunTogether() {
+  for (uint32_t i = 1; i <= program_.processes; ++i) {
+    core_.Add(i, [this, i] {
+      Random random(Mix(seed_, 100 + i));
+      program_.body(*world_, *processes_[i], i - 1, random);
+    });
+  }
+  for (uint32_t i = 0; i < repairers_; ++i) {
+    const uint32_t fiber = first_repairer() + i;
+    core_.Add(fiber, [this, fiber] { RepairerBody(fiber); }, /*late=*/true);
+  }
+  core_.RunPhase(plan_);
+}
+
+/// Everybody is dead or idle: what the dead left is repaired, then counted.
+void SimRun::Finish(uint32_t died) {
+  uint32_t judge = kSetup;
+  if (fresh_survivor_) {
+    Alone(survivor(), [&] {
+      std::unique_ptr<Process> fresh = MakeProcess(*world_, kernel_, View(survivor()), &error_);
+      if (fresh == nullptr) return;
+      const absl::Status joined = fresh->attachment().Join("survivor");
+      if (absl::IsResourceExhausted(joined)) return;  // the living have all seats
+      if (!joined.ok()) {
+        error_ = "the survivor cannot join: " + std::string(joined.message());
+        return;
+      }
+      world_->Joined(*fresh);
+      processes_[survivor()] = std::move(fresh);
+    });
+    if (processes_[survivor()] != nullptr) judge = survivor();
+  }
+  if (!error_.empty() || !core_.violation().empty()) return;
+  Alone(judge, [&] { Judge(*processes_[judge], died); });
+}
+
+void SimRun::Judge(Process& survivor, uint32_t died) {
+  Findings findings;
+  survivor.attachment().RepairAll();
+  FindUnrepairedSlots(survivor.attachment().segment(), *kernel_, findings);
+  if (findings.empty() && program_.check) program_.check(*world_, survivor, died, findings);
+  if (findings.empty()) world_->Audit(survivor, findings);
+  if (findings.empty()) AuditSegment(survivor.attachment().segment(), findings);
+  if (!findings.empty()) error_ = findings.ToString();
+}
+
+SimOutcome SimRun::Run(const SimReplay& replay) {
+  SimOutcome outcome;
+  if (!format_error_.empty()) {
+    outcome.violation = format_error_;
+    return outcome;
+  }
+  seed_ = replay.seed;
+  Random random(seed_);
+  Choose(replay, random);
+  core_.Reset();
+  error_.clear();
+  std::memcpy(core_.view(kSetup), pristine_.get(), pristine_bytes_);
+  kernel_ = std::make_shared<FakeKernel>(16);
+  kernel_->SetScheduler(this, &core_.clock());
+  world_ = program_.make_world();
+
+  uint32_t died = 0;
+  if (Prepare()) {
+    RunTogether();
+    outcome.accesses = core_.accesses_total();
+    for (uint32_t i = 1; i < first_repairer() + repairers_; ++i) {
+      if (i < first_repairer()) outcome.longest = std::max(outcome.longest, core_.accesses(i));
+      if (plan_.death_at[i] != kNoDeath && !core_.died(i)) {
+        kernel_->KillAllAt(core_.view(i));  // it dies after its last call
+      } else if (!core_.died(i)) {
+        continue;
+      }
+      ++outcome.deaths;
+      if (i < first_repairer()) died |= 1u << (i - 1);
+    }
+    if (core_.violation().empty()) Finish(died);
+  }
+  for (const auto& process : processes_) {
+    if (process != nullptr) outcome.repairs += process->attachment().repairs_done();
+  }
+  outcome.violation = core_.violation().empty() ? error_ : core_.violation();
+  Clear();
+  return outcome;
+}
+
+/// Ends the run for everybody at once, so that no destructor touches the image.
+void SimRun::Clear() {
+  if (kernel_ == nullptr) return;
+  kernel_->SetScheduler(nullptr, &core_.clock());
+  for (uint32_t i = 0; i < kFibersMax; ++i) kernel_->KillAllAt(core_.view(i));
+  for (auto& process : processes_) process.reset();
+  world_.reset();
+  kernel_.reset();
+}
+
+}  // namespace thole::shm::testing

@@ -1,0 +1,75 @@
+// SimRun: one program, run again and again; every run follows from its replay alone.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "process_maker.h"
+#include "sim_core.h"
+#include "thole/shm/testing/simulator.h"
+
+namespace thole::shm::testing {
+
+/// What one run did.
+struct SimOutcome {
+  uint64_t accesses = 0;
+  uint64_t longest = 0;  // accesses of the busiest process
+  uint32_t deaths = 0;
+  uint64_t repairs = 0;
+  std::string violation;  // "" = none
+};
+
+class SimRun final : private FakeScheduler {
+ public:
+  explicit SimRun(const Program& program);
+  ~SimRun() override;
+  void set_trace(bool trace) { core_.set_trace(trace); }
+  SimOutcome Run(const SimReplay& replay);
+
+ private:
+  /// Fibers: the setup process, those of the program, repairers, and who survives them all.
+  static constexpr uint32_t kSetup = 0;
+  static constexpr uint32_t kRepairersMax = 2;
+  uint32_t first_repairer() const { return 1 + program_.processes; }
+  uint32_t survivor() const { return first_repairer() + kRepairersMax; }
+  SegmentView View(uint32_t fiber) const { return {core_.view(fiber), core_.bytes()}; }
+
+  // FakeScheduler.
+  void EnterKernel() override { core_.Point(); }
+  void HandOver() override { core_.HandOver(); }
+  void Sleep(int64_t until_ns) override { core_.Sleep(until_ns); }
+  uint32_t Caller() override { return core_.current(); }
+  void Wake(uint32_t caller) override { core_.Wake(caller); }
+
+  void Choose(const SimReplay& replay, Random& random);
+  /// Runs `work` in a fiber of its own; nobody else runs and nobody dies. False on a violation.
+  bool Alone(uint32_t fiber, const std::function<void()>& work);
+  bool MakeAndJoin(uint32_t fiber, std::string_view name, bool join);
+  bool Prepare();
+  void RunTogether();
+  void RepairerBody(uint32_t fiber);
+  void Finish(uint32_t died);
+  void Judge(Process& survivor, uint32_t died);
+  void Clear();
+
+  const Program& program_;
+  SimCore core_;
+  std::unique_ptr<std::byte[]> pristine_;
+  uint64_t pristine_bytes_ = 0;
+  std::string format_error_;
+
+  // Of the present run.
+  uint64_t seed_ = 0;
+  SimPlan plan_;
+  uint32_t repairers_ = 0;
+  bool fresh_survivor_ = false;
+  std::shared_ptr<FakeKernel> kernel_;
+  std::unique_ptr<World> world_;
+  std::array<std::unique_ptr<Process>, kFibersMax> processes_;
+  std::string error_;
+  uint64_t repairs_ = 0;
+};
+
+}  // namespace thole::shm::testing

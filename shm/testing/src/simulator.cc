@@ -1,0 +1,134 @@
+#include "thole/shm/testing/simulator.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "sim_run.h"
+
+namespace thole::shm::testing {
+namespace {
+
+constexpr double kStallSeconds = 20;
+constexpr double kChildSeconds = 1;  // what fibers leaked goes with the child
+constexpr uint64_t kChildRuns = 4000;
+constexpr uint64_t kLearningRuns = 20;  // without deaths: how long is a run?
+// ChildReport::counters.
+enum Counter { kRuns, kAccesses, kDeaths, kRepairs, kLongest };
+
+double Now() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+std::string NameOf(const Program& program) { return program.component + "/" + program.name; }
+
+void RunOnce(SimRun& run, const SimReplay& replay, ChildReport& report) {
+  report.SetCurrent(replay.ToString());
+  const SimOutcome outcome = run.Run(replay);
+  report.counters[kRuns] += 1;
+  report.counters[kAccesses] += outcome.accesses;
+  report.counters[kDeaths] += outcome.deaths;
+  report.counters[kRepairs] += outcome.repairs;
+  report.counters[kLongest] = std::max(report.counters[kLongest], outcome.longest);
+  if (!outcome.violation.empty()) report.AddFailure(replay.ToString(), outcome.violation);
+}
+
+/// Runs number `first` and after it, until the batch is full or its time is over.
+void RunBatch(const Program& program, const SimOptions& options, uint64_t first, uint64_t runs,
+              uint64_t horizon, double end, ChildReport& report) {
+  SimRun run(program);
+  for (uint64_t i = 0; i < runs; ++i) {
+    if (i % 16 == 0 && Now() >= end) return;
+    SimReplay replay;
+    replay.program = NameOf(program);
+    replay.seed = Random(options.seed * 0x9e3779b97f4a7c15 + first + i).Next();
+    replay.mode = i % 4 == 3 ? SimMode::kPriorities : SimMode::kRandom;
+    replay.horizon = horizon;
+    RunOnce(run, replay, report);
+    if (report.failures >= ChildReport::kFailuresKept) return;
+  }
+}
+
+SimResult ResultOf(const Program& program, const ChildReport& report) {
+  SimResult result;
+  result.program = NameOf(program);
+  result.runs = report.counters[kRuns];
+  result.accesses = report.counters[kAccesses];
+  result.deaths = report.counters[kDeaths];
+  result.repairs = report.counters[kRepairs];
+  result.violations = report.failures;
+  result.failures = report.Failures();
+  return result;
+}
+
+}  // namespace
+
+std::string SimReplay::ToString() const {
+  char numbers[64];
+  std::snprintf(numbers, sizeof(numbers), ":%c:0x%llx:%llu", static_cast<char>(mode),
+                static_cast<unsigned long long>(seed), static_cast<unsigned long long>(horizon));
+  return program + numbers;
+}
+
+std::optional<SimReplay> SimReplay::Parse(std::string_view text) {
+  SimReplay replay;
+  size_t cut[3];
+  size_t end = std::string_view::npos;
+  for (int i = 2; i >= 0; --i) {
+    cut[i] = text.rfind(':', end);
+    if (cut[i] == std::string_view::npos || cut[i] == 0) return std::nullopt;
+    end = cut[i] - 1;
+  }
+  replay.program = text.substr(0, cut[0]);
+  if (cut[1] != cut[0] + 2) return std::nullopt;
+  const char mode = text[cut[0] + 1];
+  if (mode != 'r' && mode != 'p') return std::nullopt;
+  replay.mode = static_cast<SimMode>(mode);
+  replay.seed = std::strtoull(std::string(text.substr(cut[1] + 1)).c_str(), nullptr, 0);
+  replay.horizon = std::strtoull(std::string(text.substr(cut[2] + 1)).c_str(), nullptr, 0);
+  return replay;
+}
+
+SimResult Simulate(const Program& program, const SimOptions& options) {
+  ChildReport* report = NewChildReport();
+  const double end = Now() + options.seconds;
+  uint64_t horizon = 0;
+  uint64_t started = 0;
+  while ((Now() < end || started < options.runs) && report->failures < ChildReport::kFailuresKept) {
+    const bool learning = horizon == 0;
+    uint64_t runs = learning ? kLearningRuns : kChildRuns;
+    double batch_end = Now() + kChildSeconds;
+    if (started + runs > options.runs && !learning) {  // only the time is left to fill, if any
+      if (Now() >= end) runs = options.runs - started;
+      if (end > Now()) batch_end = std::min(batch_end, end);
+    }
+    const auto work = [&](ChildReport& in_child) {
+      RunBatch(program, options, started, runs, horizon, batch_end, in_child);
+    };
+    const uint64_t before = report->counters[kRuns];
+    if (options.in_process) {
+      work(*report);
+    } else {
+      RunInChild(*report, kStallSeconds, work);
+    }
+    const uint64_t done = report->counters[kRuns] - before;
+    // The run that crashed its child counts too, and is not tried again.
+    started += std::max<uint64_t>(done, 1);
+    if (horizon == 0) horizon = std::max<uint64_t>(report->counters[kLongest], 8);
+  }
+  return ResultOf(program, *report);
+}
+
+SimResult Replay(const Program& program, const SimReplay& replay, bool trace) {
+  ChildReport* report = NewChildReport();
+  SimRun run(program);
+  run.set_trace(trace);
+  RunOnce(run, replay, *report);
+  return ResultOf(program, *report);
+}
+
+}  // namespace thole::shm::testing

@@ -1,0 +1,342 @@
+#include "thole/shm/testing/stepper.h"
+
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "process_maker.h"
+#include "step_recorder.h"
+#include "thole/shm/audit.h"
+
+namespace thole::shm::testing {
+namespace {
+
+constexpr double kStallSeconds = 30;
+constexpr uint64_t kChangesMax = 4 << 20;
+// Every so many states it is checked in a further way.
+constexpr uint64_t kOtherDeadEvery = 4;
+constexpr uint64_t kRepairTwiceEvery = 4;
+// ChildReport::counters.
+enum Counter { kRuns, kInstructions, kStates, kRepairs, kRepairStates };
+
+double Now() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+/// Memory that is mapped at several places at once, each of them another process's view.
+class Image {
+ public:
+  Image(uint64_t bytes, uint32_t views) : bytes_((bytes + 4095) & ~uint64_t{4095}) {
+    const int file = memfd_create("thole-step", MFD_CLOEXEC);
+    bool ok = file >= 0 && ftruncate(file, static_cast<off_t>(bytes_)) == 0;
+    for (uint32_t i = 0; i < views && ok; ++i) {
+      void* view = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+      ok = view != MAP_FAILED;
+      views_.push_back(static_cast<std::byte*>(view));
+    }
+    if (!ok) {
+      std::perror("no memory for an image");
+      std::abort();
+    }
+    close(file);
+  }
+  ~Image() {
+    for (std::byte* view : views_) munmap(view, bytes_);
+  }
+  Image(const Image&) = delete;
+  Image& operator=(const Image&) = delete;
+  SegmentView view(uint32_t i) const { return SegmentView(views_[i], bytes_); }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  uint64_t bytes_;
+  std::vector<std::byte*> views_;
+};
+
+/// The states of a recorded run, one after the other.
+class States {
+ public:
+  States(std::vector<std::byte> initial, std::span<const StepRecorder::Change> changes)
+      : bytes_(std::move(initial)), changes_(changes.begin(), changes.end()) {}
+  const std::vector<std::byte>& bytes() const { return bytes_; }
+  uint64_t number() const { return number_; }
+  /// Makes it the next state; false when there is none.
+  bool Next() {
+    if (at_ == changes_.size()) return false;
+    const uint64_t instruction = changes_[at_].instruction;
+    for (; at_ < changes_.size() && changes_[at_].instruction == instruction; ++at_) {
+      std::memcpy(bytes_.data() + uint64_t{changes_[at_].word} * 8, &changes_[at_].value, 8);
+    }
+    ++number_;
+    return true;
+  }
+  /// "instruction 120 (before 0x4711) stored 0x1 at offset 64".
+  std::string Describe() const {
+    if (at_ == 0) return "before the first store";
+    const StepRecorder::Change& last = changes_[at_ - 1];
+    char text[160];
+    std::snprintf(
+        text, sizeof(text),
+        "state %llu: instruction %llu (just before 0x%llx) stored 0x%llx at offset %llu",
+        static_cast<unsigned long long>(number_), static_cast<unsigned long long>(last.instruction),
+        static_cast<unsigned long long>(last.address), static_cast<unsigned long long>(last.value),
+        static_cast<unsigned long long>(last.word) * 8);
+    return text;
+  }
+  static uint64_t Count(std::span<const StepRecorder::Change> changes) {
+    uint64_t count = 1;
+    for (size_t i = 0; i < changes.size(); ++i) {
+      if (i == 0 || changes[i].instruction != changes[i - 1].instruction) ++count;
+    }
+    return count;
+  }
+
+ private:
+  std::vector<std::byte> bytes_;
+  std::vector<StepRecorder::Change> changes_;
+  size_t at_ = 0;
+  uint64_t number_ = 0;
+};
+
+/// One operation on one shape: records it, then judges every state.
+class OperationRun {
+ public:
+  OperationRun(const Operation& operation, const StepOptions& options, uint64_t seed,
+               ChildReport& report)
+      : operation_(operation),
+        options_(options),
+        seed_(seed),
+        report_(report),
+        world_(operation.make_world()),
+        image_(world_->segment_bytes(), 2),
+        copy_(world_->segment_bytes(), 1),
+        second_copy_(world_->segment_bytes(), 1),
+        recorder_(image_.bytes(), kChangesMax) {}
+
+  void Run() {
+    if (!Prepare()) return;
+    std::vector<std::byte> initial = BytesOf(image_.view(0));
+    Random random(seed_ ^ 0xac7);
+    recorder_.Record(image_.view(0).base(), image_.bytes(),
+                     [&] { operation_.act(*world_, *victim_, random); });
+    report_.counters[kInstructions] += recorder_.instructions();
+    report_.counters[kRuns] += 1;
+    if (recorder_.overflowed()) Fail("the operation changed more words than the stepper can note");
+    if (std::memcmp(RebuildLast(initial).data(), image_.view(0).base(), image_.bytes()) != 0) {
+      Fail("the recorded changes do not add up to what the operation did");
+    }
+    kernel_->Kill(PlatformOf(*victim_).process());
+    CheckAll(std::move(initial));
+  }
+
+ private:
+  static std::vector<std::byte> BytesOf(SegmentView view) {
+    return {view.base(), view.base() + view.size_bytes()};
+  }
+
+  void Fail(const std::string& text) { report_.AddFailure(where_, text); }
+
+  std::vector<std::byte> RebuildLast(const std::vector<std::byte>& initial) {
+    States states(initial, recorder_.changes());
+    while (states.Next()) {
+    }
+    return states.bytes();
+  }
+
+  bool Prepare() {
+    where_ = operation_.component + "/" + operation_.name + " (" + operation_.shape + ") seed " +
+             std::to_string(seed_);
+    report_.SetCurrent(where_);
+    if (std::string error = FormatImage(*world_, image_.view(0)); !error.empty()) {
+      Fail(error);
+      return false;
+    }
+    kernel_ = std::make_shared<FakeKernel>(world_->options().participants_max);
+    std::string error;
+    victim_ = MakeProcess(*world_, kernel_, image_.view(0), &error);
+    other_ = MakeProcess(*world_, kernel_, image_.view(1), &error);
+    if (error.empty() && !operation_.joins_itself) error = JoinProcess(*world_, *victim_, "victim");
+    if (error.empty()) error = JoinProcess(*world_, *other_, "other");
+    if (!error.empty()) {
+      Fail(error);
+      return false;
+    }
+    Random random(seed_);
+    if (operation_.prepare) operation_.prepare(*world_, *victim_, *other_, random);
+    return true;
+  }
+
+  void CheckAll(std::vector<std::byte> initial) {
+    const uint64_t count = States::Count(recorder_.changes());
+    std::vector<uint64_t> stepped = PickStates(count);
+    States states(std::move(initial), recorder_.changes());
+    do {
+      const uint64_t n = states.number();
+      report_.SetCurrent(where_ + " state " + std::to_string(n));
+      CheckState(states, /*other_dead=*/false, /*twice=*/false);
+      if ((n + seed_) % kOtherDeadEvery == 0) CheckState(states, true, false);
+      if ((n + seed_) % kRepairTwiceEvery == 1) CheckState(states, false, true);
+      report_.counters[kStates] += 1;
+      if (std::find(stepped.begin(), stepped.end(), n) != stepped.end()) kept_.push_back(states);
+    } while (states.Next());
+    for (const States& state : kept_) StepRepair(state);
+  }
+
+  std::vector<uint64_t> PickStates(uint64_t count) {
+    Random random(seed_ ^ 0x9e9a12);
+    std::vector<uint64_t> picked;
+    for (uint32_t i = 0; i < options_.repairs; ++i) picked.push_back(random.Below(count));
+    return picked;
+  }
+
+  /// A survivor repairs a copy of `bytes` and finds everything in order, or the failure is noted.
+  void CheckState(const States& states, bool other_dead, bool twice) {
+    std::memcpy(copy_.view(0).base(), states.bytes().data(), copy_.bytes());
+    auto kernel = kernel_->CopyForImage();
+    if (other_dead) kernel->Kill(PlatformOf(*other_).process());
+    Findings findings;
+    Survive(kernel, copy_.view(0), other_dead, twice, findings);
+    if (!findings.empty()) {
+      Fail(states.Describe() + (other_dead ? ", the other one dead too" : "") +
+           (twice ? ", repaired twice" : "") + "\n" + findings.ToString());
+    }
+  }
+
+  void Survive(const std::shared_ptr<FakeKernel>& kernel, SegmentView view, bool other_dead,
+               bool twice, Findings& findings) {
+    std::string error;
+    std::unique_ptr<Process> survivor = MakeProcess(*world_, kernel, view, &error);
+    if (survivor == nullptr) {
+      findings.Add("open", 0, error);
+      return;
+    }
+    Attachment& attachment = survivor->attachment();
+    std::vector<uint64_t> before =
+        twice ? SlotWords(attachment.segment()) : std::vector<uint64_t>{};
+    attachment.RepairAll();
+    FindUnrepairedSlots(attachment.segment(), *kernel, findings);
+    CheckSecondRepair(attachment, view, findings);
+    if (twice) {
+      AskForRepairAgain(attachment.segment(), before);
+      attachment.RepairAll();
+    }
+    error = JoinProcess(*world_, *survivor, "survivor");
+    if (!error.empty()) {
+      findings.Add("join", 0, error);
+      return;
+    }
+    if (operation_.check && !other_dead) operation_.check(*world_, *survivor, findings);
+    world_->Audit(*survivor, findings);
+    AuditSegment(attachment.segment(), findings);
+  }
+
+  /// A repair leaves nothing for a second one to do.
+  static void CheckSecondRepair(Attachment& attachment, SegmentView view, Findings& findings) {
+    const std::vector<std::byte> repaired = BytesOf(view);
+    attachment.RepairAll();
+    const auto differs = std::mismatch(repaired.begin(), repaired.end(), view.base());
+    if (differs.first == repaired.end()) return;
+    findings.Add("idempotence", static_cast<uint64_t>(differs.first - repaired.begin()),
+                 "a second repair changed the bytes again");
+  }
+
+  static std::vector<uint64_t> SlotWords(const Segment& segment) {
+    std::vector<uint64_t> words;
+    for (uint32_t i = 0; i < segment.participants_max(); ++i) {
+      words.push_back(segment.Slot(i)->word.load(std::memory_order_relaxed));  // one thread
+    }
+    return words;
+  }
+
+  /// The slots that a repair freed are as if it had died just before its last step, with every
+  /// component's step to be done once more.
+  static void AskForRepairAgain(const Segment& segment, const std::vector<uint64_t>& before) {
+    for (uint32_t i = 0; i < segment.participants_max(); ++i) {
+      Word64& word = segment.Slot(i)->word;
+      const SlotWord was = SlotWord::Unpack(before[i]);
+      const SlotWord now = SlotWord::Unpack(word.load(std::memory_order_relaxed));  // one thread
+      if (was.state == SlotState::kFree || now.state != SlotState::kFree) continue;
+      const SlotWord again{now.generation, segment.RepairStepsWanted() | 1, SlotState::kRepair};
+      word.store(again.Pack(), std::memory_order_release);  // one thread
+    }
+  }
+
+  /// The repair of a state, stepped: at each of its own states the repairer is dead as well.
+  void StepRepair(const States& state) {
+    std::memcpy(copy_.view(0).base(), state.bytes().data(), copy_.bytes());
+    auto kernel = kernel_->CopyForImage();
+    std::string error;
+    std::unique_ptr<Process> repairer = MakeProcess(*world_, kernel, copy_.view(0), &error);
+    if (repairer == nullptr) return Fail(state.Describe() + "\n" + error);
+    recorder_.Record(copy_.view(0).base(), copy_.bytes(),
+                     [&] { repairer->attachment().RepairAll(); });
+    report_.counters[kRepairs] += 1;
+    kernel->Kill(PlatformOf(*repairer).process());
+    States repair(state.bytes(), recorder_.changes());
+    while (repair.Next()) {
+      report_.SetCurrent(where_ + " repair state " + std::to_string(repair.number()));
+      std::memcpy(second_copy_.view(0).base(), repair.bytes().data(), second_copy_.bytes());
+      Findings findings;
+      Survive(kernel->CopyForImage(), second_copy_.view(0), false, false, findings);
+      report_.counters[kRepairStates] += 1;
+      if (findings.empty()) continue;
+      Fail(state.Describe() + ", then its repairer died in " + repair.Describe() + "\n" +
+           findings.ToString());
+    }
+  }
+
+  const Operation& operation_;
+  const StepOptions& options_;
+  const uint64_t seed_;
+  ChildReport& report_;
+  std::string where_;
+  // In the order of destruction, backwards: processes, kernel, images, world.
+  std::unique_ptr<World> world_;
+  Image image_;
+  Image copy_;
+  Image second_copy_;
+  StepRecorder recorder_;
+  std::shared_ptr<FakeKernel> kernel_;
+  std::unique_ptr<Process> victim_;
+  std::unique_ptr<Process> other_;
+  std::vector<States> kept_;
+};
+
+void StepSeeds(const Operation& operation, const StepOptions& options, ChildReport& report) {
+  const double end = Now() + options.seconds;
+  for (uint64_t i = 0; i < options.seeds || Now() < end; ++i) {
+    OperationRun(operation, options, options.seed + i, report).Run();
+    if (report.failures >= ChildReport::kFailuresKept) return;  // more would say the same
+  }
+}
+
+}  // namespace
+
+StepResult Step(const Operation& operation, const StepOptions& options) {
+  ChildReport* report = NewChildReport();
+  if (options.in_process) {
+    StepSeeds(operation, options, *report);
+  } else {
+    RunInChild(*report, kStallSeconds,
+               [&](ChildReport& in_child) { StepSeeds(operation, options, in_child); });
+  }
+  StepResult result;
+  result.operation = operation.component + "/" + operation.name + " (" + operation.shape + ")";
+  result.runs = report->counters[kRuns];
+  result.instructions = report->counters[kInstructions];
+  result.states = report->counters[kStates];
+  result.repairs_stepped = report->counters[kRepairs];
+  result.repair_states = report->counters[kRepairStates];
+  result.failed = report->failures;
+  result.failures = report->Failures();
+  return result;
+}
+
+}  // namespace thole::shm::testing
