@@ -90,15 +90,17 @@ uint64_t PersistentTlsfAllocator::BlockSize(uint64_t offset) const noexcept {
   return block ? (block->size() - 1) * kUnitBytes : 0;
 }
 
-HeapStatistics PersistentTlsfAllocator::Statistics() const noexcept {
-  const HeapData& data = heap_->data();
+namespace {
+
+HeapStatistics StatisticsOf(const Heap& heap) noexcept {
+  const HeapData& data = heap.data();
   const CountPair used =
       CountPair::Unpack(data.used.load(std::memory_order_relaxed));  // one moment
   const CountPair other =
       CountPair::Unpack(data.peak_and_free.load(std::memory_order_relaxed));  // perhaps the next
-  const uint64_t units = heap_->units();
+  const uint64_t units = heap.units();
   const uint64_t free_units = units - std::min<uint64_t>(used.units, units);
-  const uint64_t largest = std::min(LargestFreeUnits(*heap_), free_units);
+  const uint64_t largest = std::min(LargestFreeUnits(heap), free_units);
   return {
       .heap_bytes = units * kUnitBytes,
       .used_bytes = used.units * kUnitBytes,
@@ -109,6 +111,17 @@ HeapStatistics PersistentTlsfAllocator::Statistics() const noexcept {
       .blocks_free = other.blocks,
       .fragmentation =
           free_units == 0 ? 0 : 1 - static_cast<double>(largest) / static_cast<double>(free_units)};
+}
+
+}  // namespace
+
+HeapStatistics PersistentTlsfAllocator::Statistics() const noexcept { return StatisticsOf(*heap_); }
+
+absl::StatusOr<HeapStatistics> PersistentTlsfAllocator::ReadStatistics(
+    const shm::Segment& segment) {
+  const auto heap = Heap::In(segment);
+  if (!heap.ok()) return heap.status();
+  return StatisticsOf(*heap);
 }
 
 }  // namespace thole::alloc

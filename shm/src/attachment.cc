@@ -205,6 +205,13 @@ absl::Status Attachment::Leave(Deadline deadline) {
   return absl::OkStatus();
 }
 
+void Attachment::Abandon() noexcept {
+  if (forked()) return;
+  for (auto& part : parts_) part.reset();
+  if (!joined_.exchange(false, std::memory_order_acq_rel)) return;  // process-local: no more calls
+  platform_->Drop(LockByte::kLife, slot_);
+}
+
 bool Attachment::BeginCall(uint32_t index, CallId call, Deadline deadline) noexcept {
   LaneData& lane = lanes_[index].data();
   SegmentHeaderData& header = segment_.header();

@@ -120,6 +120,8 @@ class PersistentTlsfAllocator final : public shm::BlockSource {
 
   /// Takes no lock.
   HeapStatistics Statistics() const noexcept;
+  /// The same of a segment in which we have no seat, which may be open for reading only.
+  static absl::StatusOr<HeapStatistics> ReadStatistics(const shm::Segment& segment);
 
   const std::shared_ptr<shm::Attachment>& attachment() const { return attachment_; }
 

@@ -108,6 +108,10 @@ class Attachment {
   /// lock that this needs; the seat stays then.
   absl::Status Leave(Deadline deadline);
 
+  /// Gives the seat up as if the process had died: whoever looks next repairs it. For owners whose
+  /// repair parts go away while `Leave` cannot finish. Nothing may be inside a call.
+  void Abandon() noexcept;
+
   const Segment& segment() const { return segment_; }
   SegmentView view() const { return segment_.view(); }
   Platform& platform() const { return *platform_; }
