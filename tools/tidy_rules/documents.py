@@ -168,17 +168,18 @@ def format_page(project):
         if any(True for _ in data_structs(project)):
             yield Problem(FORMAT_PAGE, 1, "the page is missing")
         return
+    text = " ".join(page.text.split())
     seen = set()
     for source, name, scope in data_structs(project):
         line = source.line_at(scope.start)
         if name in seen or "/include/" not in source.path:
             continue
         seen.add(name)
-        if f"`{name}`" not in page.text and f"`{name}<" not in page.text:
+        if f"`{name}`" not in text and f"`{name}<" not in text:
             yield Problem(source.path, line, f"{FORMAT_PAGE} does not mention {name}")
             continue
         size = pinned_size(source, name)
-        stated = re.search(r"`" + name + r"(?:<[^`]*>)?` \((\d[\d,]*) bytes", page.text)
+        stated = re.search(r"`" + name + r"(?:<[^`]*>)?` \((\d[\d,]*) bytes", text)
         if size and size.isdigit() and (stated is None or stated.group(1).replace(",", "") != size):
             yield Problem(source.path, line, f"{FORMAT_PAGE} must say `{name}` ({size} bytes)")
 
