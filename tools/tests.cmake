@@ -10,7 +10,8 @@ find_package(Python3 REQUIRED COMPONENTS Interpreter)
 
 # The include flags that linking thole::X gives, transitive ones included.
 macro(thole_include_flags variable component)
-  set(${variable} "-I$<JOIN:$<TARGET_PROPERTY:thole_${component},INTERFACE_INCLUDE_DIRECTORIES>,;-I>")
+  set(${variable}
+    "-I$<JOIN:$<REMOVE_DUPLICATES:$<TARGET_PROPERTY:thole_${component},INTERFACE_INCLUDE_DIRECTORIES>>,$<SEMICOLON>-I>")
 endmacro()
 
 function(thole_house_test name)

@@ -21,6 +21,7 @@ NOT_A_VARIABLE = re.compile(
         {"shm/src/x.cc": "namespace a {\nint counter = 0;\n}\n"},
         {"shm/src/x.cc": "static std::atomic<int> n{0};\n"},
         {"shm/src/x.cc": "void F() {\n  static int calls = 0;\n}\n"},
+        {"shm/src/x.cc": "Foo& Instance() {\n  static Foo* const instance = new Foo;\n}\n"},
         {"shm/src/x.cc": "thread_local int x;\n"},
         {"shm/include/thole/shm/x.h": "inline Hook hook = nullptr;\n"},
     ],
@@ -53,7 +54,8 @@ def globals_(project):
             )
         bodies = [(s.start, s.end) for s in scopes if s.kind == "function"]
         for match in re.finditer(
-            r"\bstatic\s+(?!const\b|constexpr\b|inline\b)(?=[\w:<>, ]+[\s*&]\w+\s*(?:=|;|\{|\())|\bthread_local\b",
+            r"\bstatic\s+(?!const\s+[\w:<>, ]+\s\w+\s*(?:=|;|\{)|constexpr\b|inline\b)"
+            r"(?=[\w:<>, *&]+[\s*&]\w+\s*(?:=|;|\{|\())|\bthread_local\b",
             source.bare,
         ):
             if match.group(0) == "thread_local" or any(a < match.start() < b for a, b in bodies):
