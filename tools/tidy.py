@@ -2,6 +2,7 @@
 """The rules of the house that a machine can check.
 
     tools/tidy.py                  checks the tree; exit status 1 when a rule is broken
+    tools/tidy.py alloc docs       only what it finds in these folders or files
     tools/tidy.py --only step      one rule
     tools/tidy.py --self-test      every rule must complain about its bad examples and not about its good ones
     tools/tidy.py --list           the rules
@@ -91,6 +92,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("paths", nargs="*")
     parser.add_argument("--only", choices=sorted(RULES), action="append")
     parser.add_argument("--self-test", action="store_true")
     parser.add_argument("--list", action="store_true")
@@ -110,6 +112,13 @@ def main():
             print(f"{path}:{line}: {name}: {reason}")
         return 0
     problems = sorted(broken(project, rules), key=lambda p: (p[1].path, p[1].line))
+    if arguments.paths:
+        wanted = tuple(path.rstrip("/") for path in arguments.paths)
+        problems = [
+            p
+            for p in problems
+            if p[1].path in wanted or p[1].path.startswith(tuple(f"{w}/" for w in wanted))
+        ]
     for name, problem in problems:
         print(f"{problem} [{name}]")
     print(f"{len(project.cpp())} C++ files, {len(rules)} rules, {len(problems)} problems")
