@@ -16,17 +16,6 @@ constexpr uint64_t kSmallSegment = uint64_t{16} << 20;
 
 uint64_t SlotsOffset() { return RoundUp(sizeof(SegmentHeaderData), kCacheLine); }
 
-// Fills in the defaults that depend on the size.
-SegmentOptions WithDefaults(SegmentOptions options, uint64_t size_bytes) {
-  const bool small = size_bytes < kSmallSegment;
-  if (options.participants_max == 0) {
-    const uint64_t by_size = 8 * ((size_bytes + kSegmentBytesMin - 1) / kSegmentBytesMin);
-    options.participants_max = small ? static_cast<uint32_t>(by_size) : 128;
-  }
-  if (options.lanes_per_participant == 0) options.lanes_per_participant = small ? 2 : 8;
-  return options;
-}
-
 absl::Status TooSmall(uint64_t size_bytes, uint64_t needed) {
   return Error(absl::StatusCode::kInvalidArgument,
                "a segment of " + std::to_string(size_bytes) +
@@ -85,6 +74,16 @@ absl::Status LayOutRoots(SegmentHeaderData& header, std::span<const RootRequest>
 }
 
 }  // namespace
+
+SegmentOptions WithDefaults(SegmentOptions options, uint64_t size_bytes) {
+  const bool small = size_bytes < kSmallSegment;
+  if (options.participants_max == 0) {
+    const uint64_t by_size = 8 * ((size_bytes + kSegmentBytesMin - 1) / kSegmentBytesMin);
+    options.participants_max = small ? static_cast<uint32_t>(by_size) : 128;
+  }
+  if (options.lanes_per_participant == 0) options.lanes_per_participant = small ? 2 : 8;
+  return options;
+}
 
 uint64_t StaticCheck(const SegmentHeaderData& header) {
   uint32_t sum = Crc32c(&header, offsetof(SegmentHeaderData, boot_id));

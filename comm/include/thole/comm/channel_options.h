@@ -17,8 +17,6 @@ struct ChannelOptions {
   /// process dies, it is offered again with `attempt` counted up (at least once). False: receiving
   /// takes it for good (at most once).
   bool acknowledged = true;
-  /// The largest message in bytes; 0 = whatever the heap can give.
-  uint64_t max_message_bytes = 0;
   /// A number that creator and users agree on; 0 = untyped. Connecting with another one is refused.
   uint64_t type_id = 0;
 };

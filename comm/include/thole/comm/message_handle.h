@@ -49,27 +49,28 @@ class [[nodiscard]] MessageHandle {
   bool empty() const { return channel_ == nullptr; }
   /// Chosen by the sender.
   uint32_t type() const { return descriptor_.type; }
-  /// Participant (slot : 12 | generation : 20) that sent it.
+  /// Participant that sent it: slot : 12 | low bits of its generation : 20.
   uint32_t source() const { return descriptor_.source; }
   /// Position in the channel; per sender in sending order.
   uint64_t sequence() const { return descriptor_.sequence; }
   /// CLOCK_MONOTONIC at the commit, in nanoseconds.
   uint64_t timestamp_ns() const { return descriptor_.timestamp_ns; }
   uint64_t correlation() const { return descriptor_.correlation; }
-  uint64_t size() const { return descriptor_.size; }
+  uint64_t size() const { return descriptor_.size_bytes; }
   /// 0 at the first delivery, then how often it was given back before; stays at 31.
   uint32_t attempt() const { return attempt_; }
 
   /// The payload, where it lies; valid as long as the handle. 64-byte aligned.
-  std::span<const std::byte> bytes() const& { return {payload_, descriptor_.size}; }
+  std::span<const std::byte> bytes() const& { return {payload_, descriptor_.size_bytes}; }
   std::span<const std::byte> bytes() const&& = delete;
   /// The payload as a T, or nullptr when the size is another one.
   template <class T>
     requires ShmSafe<T>
   const T* As() const& {
     static_assert(alignof(T) <= 64, "thole aligns messages to 64 bytes");
-    return descriptor_.size == sizeof(T) ? static_cast<const T*>(static_cast<const void*>(payload_))
-                                         : nullptr;
+    return descriptor_.size_bytes == sizeof(T)
+               ? static_cast<const T*>(static_cast<const void*>(payload_))
+               : nullptr;
   }
   template <class T>
   const T* As() const&& = delete;
@@ -77,7 +78,7 @@ class [[nodiscard]] MessageHandle {
   template <class T>
     requires ShmSafe<T>
   std::optional<T> ReadPrefix() const {
-    if (descriptor_.size < sizeof(T)) return std::nullopt;
+    if (descriptor_.size_bytes < sizeof(T)) return std::nullopt;
     T value;
     std::memcpy(static_cast<void*>(&value), payload_, sizeof(T));
     return value;

@@ -33,6 +33,7 @@
 #include "thole/alloc/persistent_tlsf_allocator.h"
 #include "thole/comm/channel.h"
 #include "thole/comm/channel_options.h"
+#include "thole/comm/inspect.h"
 #include "thole/comm/message_handle.h"
 #include "thole/comm/zero_copy_writer.h"
 #include "thole/registry/shared_buffer_registry.h"
@@ -49,15 +50,6 @@ struct OpenSystemOptions {
   bool create = true;
   /// Shown by `thole list`; at most 39 bytes are kept.
   std::string participant_name = "";
-};
-
-struct ParticipantInfo {
-  uint32_t slot = 0;
-  uint32_t generation = 0;
-  uint32_t pid = 0;
-  std::string name;
-  bool in_call = false;  ///< some thread of it is inside the library
-  bool repairing = false;
 };
 
 /// Movable; thread-safe. Dropping it leaves the segment and everything in it as they are.

@@ -68,6 +68,8 @@ struct SegmentOptions {
   uint32_t lanes_per_participant = 0;        ///< 1 .. 64; default 8, below 16 MiB 2
   uint32_t mode = 0600;                      ///< permission bits, also what chmod would take
 };
+/// The options with the defaults for a segment of `size_bytes` filled in.
+SegmentOptions WithDefaults(SegmentOptions options, uint64_t size_bytes);
 /// Memory places may be smaller, down to what header, participants and roots need.
 inline constexpr uint64_t kSegmentBytesMin = uint64_t{1} << 20;
 inline constexpr uint64_t kSegmentBytesMax = uint64_t{64} << 30;

@@ -1,0 +1,159 @@
+#include "system_state.h"
+
+#include "call_ids.h"
+#include "channel_state.h"
+#include "thole/shm/name_source.h"
+
+namespace thole::comm {
+namespace {
+
+using shm::Deadline;
+
+// How long a sweep waits for a live participant before it leaves the rest to the next call.
+constexpr std::chrono::milliseconds kSweepPatience(1);
+
+queue::QueueOptions QueueShape(const ChannelOptions& options) {
+  queue::QueueOptions shape;
+  shape.capacity = options.capacity;
+  shape.type_id = options.type_id;
+  shape.leased = options.acknowledged;
+  return queue::QueueFactory::For<queue::MessageDescriptor>(shape);
+}
+
+absl::Status CheckChannelName(std::string_view name) {
+  const std::string problem = shm::DescribeNameProblem("channel", name);
+  return problem.empty() ? absl::OkStatus()
+                         : shm::Error(absl::StatusCode::kInvalidArgument, problem);
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<SystemState>> SystemState::Make(
+    std::shared_ptr<shm::Attachment> attachment, std::string_view participant_name) {
+  std::shared_ptr<SystemState> state(new SystemState(std::move(attachment)));
+  auto heap = alloc::PersistentTlsfAllocator::Open(state->attachment_);
+  if (!heap.ok()) return heap.status();
+  state->heap_ = *std::move(heap);
+  auto names = registry::SharedBufferRegistry::Open(state->attachment_, *state->heap_);
+  if (!names.ok()) return names.status();
+  state->names_ = *std::move(names);
+  state->queues_ =
+      std::make_unique<queue::QueueFactory>(state->attachment_, *state->names_, state->heap_.get());
+  if (auto joined = state->attachment_->Join(participant_name); !joined.ok()) return joined;
+  return state;
+}
+
+SystemState::~SystemState() {
+  // The repair parts refer to heap and names, which go with this object: leave now or give up the
+  // seat, and whoever looks next repairs it.
+  if (attachment_->forked()) return;
+  if (attachment_->joined()) (void)attachment_->Leave(Deadline::Now());
+  attachment_->Abandon();
+}
+
+absl::Status SystemState::Ready() const {
+  if (attachment_->forked()) return shm::ForkedHandleError();
+  if (!attachment_->joined()) {
+    return shm::Error(absl::StatusCode::kFailedPrecondition,
+                      "this system has left its segment: open it again");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<ChannelState>> SystemState::CreateChannel(
+    std::string_view name, const ChannelOptions& options) {
+  if (auto ready = Ready(); !ready.ok()) return ready;
+  if (auto checked = CheckChannelName(name); !checked.ok()) return checked;
+  auto queue = queues_->OpenOrCreateHandle(name, QueueShape(options));
+  if (!queue.ok()) return queue.status();
+  return Remember(name, *std::move(queue));
+}
+
+absl::StatusOr<std::shared_ptr<ChannelState>> SystemState::ConnectChannel(std::string_view name) {
+  if (auto ready = Ready(); !ready.ok()) return ready;
+  if (auto known = Known(name)) return known;
+  if (auto checked = CheckChannelName(name); !checked.ok()) return checked;
+  auto queue = queues_->ConnectHandle(name, nullptr);
+  if (!queue.ok()) return queue.status();
+  if (!queue->ring().descriptors()) {
+    return shm::Error(absl::StatusCode::kInvalidArgument,
+                      "'" + std::string(name) + "' is a queue of plain values, not a channel");
+  }
+  return Remember(name, *std::move(queue));
+}
+
+std::shared_ptr<ChannelState> SystemState::Known(std::string_view name) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  const auto found = channels_.find(name);
+  if (found == channels_.end()) return nullptr;
+  // Removed and made again under the same name: that is another channel.
+  shm::NamedPlace place;
+  if (names_->Find(name, place) != shm::NameResult::kOk) return nullptr;
+  const queue::QueueRing& ring = found->second.queue.ring();
+  if (shm::PackWhere(place.offset, ring.generation()) != ring.where()) return nullptr;
+  if (auto state = found->second.state.lock()) return state;
+  auto state = std::make_shared<ChannelState>(shared_from_this(), name, found->second.queue);
+  found->second.state = state;
+  return state;
+}
+
+std::shared_ptr<ChannelState> SystemState::Remember(std::string_view name,
+                                                    queue::QueueHandle queue) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  Entry& entry = channels_[std::string(name)];
+  auto known = entry.state.lock();
+  if (known != nullptr && entry.queue.ring().where() == queue.ring().where()) return known;
+  auto state = std::make_shared<ChannelState>(shared_from_this(), name, queue);
+  entry = {std::move(queue), state};
+  return state;
+}
+
+queue::QueueHandle SystemState::QueueOfLease(uint64_t lease) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  for (const auto& [name, entry] : channels_) {
+    if (entry.queue.ring().IsLeaseHere(lease)) return entry.queue;
+  }
+  return {};
+}
+
+bool SystemState::TryRelease(shm::Lane& lane, shm::LoanRef loan) noexcept {
+  const uint64_t lease = loan->lease.load(std::memory_order_relaxed);  // own loan
+  if (lease != 0) {
+    const queue::QueueHandle queue = QueueOfLease(lease);
+    const auto returned =
+        queue.Usable() ? queue.TryReturnLeased(lane, loan) : queue::ReturnResult::kNotLeased;
+    if (returned == queue::ReturnResult::kBusy) return false;
+    if (returned != queue::ReturnResult::kOk) {
+      loan->lease.store(0, std::memory_order_release);  // its channel is gone: plain, as in repair
+    }
+  }
+  if (loan->block.load(std::memory_order_relaxed) != 0) {  // own loan
+    const auto freed = heap_->TryFreeLoan(lane, loan);
+    if (freed == shm::BlockResult::kBusy) return false;
+    if (freed != shm::BlockResult::kOk) {
+      loan->block.store(0, std::memory_order_release);  // no block of ours; the audit will tell
+    }
+  }
+  attachment_->loans().Return(loan);
+  return true;
+}
+
+void SystemState::ReleaseLoan(shm::LoanRef loan) noexcept {
+  if (attachment_->forked() || !attachment_->joined()) return;
+  shm::Call call = attachment_->TryEnter(kCallRelease);
+  if (!call || !TryRelease(call.lane(), loan)) attachment_->loans().Doom(loan);
+}
+
+void SystemState::SweepDoomed(shm::Lane& lane) noexcept {
+  const auto until = Deadline::In(kSweepPatience);
+  while (shm::LoanRef loan = attachment_->loans().TakeDoomed()) {
+    while (!TryRelease(lane, loan)) {
+      attachment_->platform().Relax();
+      if (!until.PassedAt(attachment_->platform().NowNs())) continue;
+      attachment_->loans().Doom(loan);
+      return;
+    }
+  }
+}
+
+}  // namespace thole::comm

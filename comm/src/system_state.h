@@ -1,0 +1,70 @@
+// SystemState: what one process has of one segment, shared by all of its handles. Private to
+// `comm`.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "thole/alloc/persistent_tlsf_allocator.h"
+#include "thole/comm/channel_options.h"
+#include "thole/queue/queue_factory.h"
+#include "thole/registry/shared_buffer_registry.h"
+#include "thole/shm/attachment.h"
+
+namespace thole::comm {
+
+class ChannelState;
+
+class SystemState : public std::enable_shared_from_this<SystemState> {
+ public:
+  static absl::StatusOr<std::shared_ptr<SystemState>> Make(
+      std::shared_ptr<shm::Attachment> attachment, std::string_view participant_name);
+  ~SystemState();
+  SystemState(const SystemState&) = delete;
+  SystemState& operator=(const SystemState&) = delete;
+
+  shm::Attachment& attachment() { return *attachment_; }
+  const std::shared_ptr<shm::Attachment>& shared_attachment() const { return attachment_; }
+  alloc::PersistentTlsfAllocator& heap() { return *heap_; }
+  registry::SharedBufferRegistry& names() { return *names_; }
+  const registry::SharedBufferRegistry& names() const { return *names_; }
+
+  absl::StatusOr<std::shared_ptr<ChannelState>> CreateChannel(std::string_view name,
+                                                              const ChannelOptions& options);
+  absl::StatusOr<std::shared_ptr<ChannelState>> ConnectChannel(std::string_view name);
+
+  /// OK, or why no call may be made: forked, or left.
+  absl::Status Ready() const;
+  /// Gives back what destructors could not: doomed loans. Any call with a lane does it.
+  void Sweep(shm::Lane& lane) noexcept {
+    if (attachment_->loans().AnyDoomed()) SweepDoomed(lane);
+  }
+  /// Frees or returns what `loan` holds without waiting; dooms the loan where it cannot.
+  void ReleaseLoan(shm::LoanRef loan) noexcept;
+
+ private:
+  explicit SystemState(std::shared_ptr<shm::Attachment> attachment)
+      : attachment_(std::move(attachment)) {}
+  void SweepDoomed(shm::Lane& lane) noexcept;
+  bool TryRelease(shm::Lane& lane, shm::LoanRef loan) noexcept;
+  queue::QueueHandle QueueOfLease(uint64_t lease);
+  std::shared_ptr<ChannelState> Remember(std::string_view name, queue::QueueHandle queue);
+  std::shared_ptr<ChannelState> Known(std::string_view name);
+
+  std::shared_ptr<shm::Attachment> attachment_;
+  std::shared_ptr<alloc::PersistentTlsfAllocator> heap_;
+  std::shared_ptr<registry::SharedBufferRegistry> names_;
+  std::unique_ptr<queue::QueueFactory> queues_;
+  // What this process has connected to. The state of a channel keeps this object alive, so the map
+  // keeps queues and only looks at states.
+  struct Entry {
+    queue::QueueHandle queue;
+    std::weak_ptr<ChannelState> state;
+  };
+  std::mutex mutex_;
+  std::map<std::string, Entry, std::less<>> channels_;
+};
+
+}  // namespace thole::comm

@@ -1,0 +1,108 @@
+#include "thole/comm/unified_communication_system.h"
+
+#include "channel_state.h"
+#include "system_state.h"
+#include "thole/comm/inspect.h"
+
+namespace thole::comm {
+
+std::vector<shm::RootRequest> UnifiedCommunicationSystem::Roots(
+    const shm::SegmentOptions& segment) {
+  std::vector<shm::RootRequest> roots = alloc::PersistentTlsfAllocator::Roots();
+  const uint32_t participants = shm::WithDefaults(segment, segment.size_bytes).participants_max;
+  roots.insert(roots.begin() + 1,
+               registry::SharedBufferRegistry::Root(
+                   registry::RegistryOptions::For(segment.size_bytes), participants));
+  return roots;
+}
+
+absl::StatusOr<UnifiedCommunicationSystem> UnifiedCommunicationSystem::Open(
+    std::string_view name, const OpenSystemOptions& options) {
+  return OpenAt(shm::Place::Named(name), options);
+}
+
+absl::StatusOr<UnifiedCommunicationSystem> UnifiedCommunicationSystem::OpenAt(
+    const shm::Place& place, const OpenSystemOptions& options) {
+  auto segment = options.create
+                     ? shm::Segment::OpenOrCreate(place, options.segment, Roots(options.segment))
+                     : shm::Segment::Open(place, {});
+  if (!segment.ok()) return segment.status();
+  auto attachment = shm::Attachment::Make(*std::move(segment));
+  if (!attachment.ok()) return attachment.status();
+  return OpenOn(*std::move(attachment), options.participant_name);
+}
+
+absl::StatusOr<UnifiedCommunicationSystem> UnifiedCommunicationSystem::OpenOn(
+    std::shared_ptr<shm::Attachment> attachment, std::string_view participant_name) {
+  auto state = SystemState::Make(std::move(attachment), participant_name);
+  if (!state.ok()) return state.status();
+  return UnifiedCommunicationSystem(*std::move(state));
+}
+
+absl::StatusOr<Channel> UnifiedCommunicationSystem::CreateChannel(std::string_view name,
+                                                                  const ChannelOptions& options) {
+  auto channel = state_->CreateChannel(name, options);
+  if (!channel.ok()) return channel.status();
+  return Channel(*std::move(channel));
+}
+
+absl::StatusOr<Channel> UnifiedCommunicationSystem::ConnectChannel(std::string_view name) {
+  auto channel = state_->ConnectChannel(name);
+  if (!channel.ok()) return channel.status();
+  return Channel(*std::move(channel));
+}
+
+std::vector<ChannelInfo> UnifiedCommunicationSystem::ListChannels() {
+  if (!state_->Ready().ok()) return {};
+  return comm::ListChannels(state_->attachment().segment());
+}
+
+absl::Status UnifiedCommunicationSystem::SendBytes(std::string_view channel, uint32_t type,
+                                                   std::span<const std::byte> bytes,
+                                                   shm::Deadline deadline) {
+  auto found = ConnectChannel(channel);
+  return found.ok() ? found->SendBytes(type, bytes, deadline) : found.status();
+}
+
+absl::StatusOr<MessageHandle> UnifiedCommunicationSystem::Receive(std::string_view channel,
+                                                                  shm::Deadline deadline) {
+  auto found = ConnectChannel(channel);
+  if (!found.ok()) return found.status();
+  return found->Receive(deadline);
+}
+
+absl::StatusOr<MessageHandle> UnifiedCommunicationSystem::TryReceive(std::string_view channel) {
+  return Receive(channel, shm::Deadline::Now());
+}
+
+absl::StatusOr<ZeroCopyWriter> UnifiedCommunicationSystem::SendZeroCopy(std::string_view channel,
+                                                                        uint32_t type,
+                                                                        uint64_t size_bytes,
+                                                                        shm::Deadline deadline) {
+  auto found = ConnectChannel(channel);
+  if (!found.ok()) return found.status();
+  return found->SendZeroCopy(type, size_bytes, deadline);
+}
+
+registry::SharedBufferRegistry& UnifiedCommunicationSystem::buffers() { return state_->names(); }
+
+alloc::HeapStatistics UnifiedCommunicationSystem::HeapUse() const {
+  return state_->Ready().ok() ? state_->heap().Statistics() : alloc::HeapStatistics{};
+}
+
+std::vector<ParticipantInfo> UnifiedCommunicationSystem::Participants() const {
+  if (!state_->Ready().ok()) return {};
+  return ListParticipants(state_->attachment().segment());
+}
+
+uint32_t UnifiedCommunicationSystem::Recover() { return state_->attachment().RepairAll(); }
+
+absl::Status UnifiedCommunicationSystem::Leave(shm::Deadline deadline) {
+  return state_->attachment().Leave(deadline);
+}
+
+const std::shared_ptr<shm::Attachment>& UnifiedCommunicationSystem::attachment() const {
+  return state_->shared_attachment();
+}
+
+}  // namespace thole::comm
