@@ -190,7 +190,7 @@ class KernelPlatform final : private GuardHolder, public Platform {
     return lock.l_type != F_UNLCK;
   }
 
-  ProcessIdentity Self() override { return Identity(); }
+  ProcessIdentity Self() override { return self_; }
   std::optional<uint64_t> StartTimeOf(uint32_t pid) override {
     const int process = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
     if (process < 0) return errno == ESRCH ? std::optional<uint64_t>(0) : std::nullopt;
@@ -205,6 +205,7 @@ class KernelPlatform final : private GuardHolder, public Platform {
   }
 
  private:
+  const ProcessIdentity self_ = Identity();  // asked for by every probe; a process keeps it
   LockDescriptors::Node node_;
 };
 
