@@ -102,6 +102,12 @@ enum class CellPhase : uint64_t {
   kDropping = 5,
 };
 
+/// Somebody is in the middle of a move on the cell.
+constexpr bool IsTaken(CellPhase phase) {
+  return phase == CellPhase::kTaken || phase == CellPhase::kDropping;
+}
+constexpr bool IsClaim(CellPhase phase) { return phase == CellPhase::kWriting || IsTaken(phase); }
+
 /// The state word of a cell, taken apart. A value.
 struct CellState {
   uint64_t ticket;  // 40 bits
@@ -181,8 +187,8 @@ static_assert(sizeof(QueueCountersData) == 64);
 
 inline constexpr uint32_t kHolderWords = 64;  // 4,096 bits: every slot a segment can have
 
-struct alignas(shm::kCacheLine) SharedQueueData {
-  // Two lines of facts.
+/// What a queue is; written before it has a name and never again.
+struct QueueFactsData {
   uint32_t magic;
   uint32_t layout_version;
   uint32_t capacity;
@@ -193,30 +199,38 @@ struct alignas(shm::kCacheLine) SharedQueueData {
   uint32_t max_deliveries;  // 0 = no limit
   uint64_t type_id;         // 0 = not named
   uint64_t first_ticket;    // 0, except in tests of the wrap
-  uint64_t dead_letter;     // PackWhere of that queue, 0 = none; reserved
+  uint64_t dead_letter;     // PackWhere of that queue; reserved, 0
   uint64_t static_check;    // CRC32C of the facts before it
-  uint64_t reserved[8];
+};
+static_assert(sizeof(QueueFactsData) == 64 && offsetof(QueueFactsData, static_check) == 56);
+static_assert(std::has_unique_object_representations_v<QueueFactsData>);
+
+struct alignas(shm::kCacheLine) SharedQueueData {
+  QueueFactsData facts;
+  uint64_t reserved[8];  // more facts
   // Written by producers, and by consumers once in a lap.
   alignas(shm::kCacheLine) shm::Word64 tail;
+  uint64_t reserved_tail[7];
   // Written by consumers.
   alignas(shm::kCacheLine) shm::Word64 head;
+  uint64_t reserved_head[7];
   // Read by everybody, written only by close and by those who sleep.
   alignas(shm::kCacheLine) shm::Word64 closed;
   shm::WaitListData consumers;
   shm::WaitListData producers;
-  uint64_t reserved_too[5];
+  uint64_t reserved_line[5];
   // Cold unless the queue is leased.
   alignas(shm::kCacheLine) ReturnListData returned;
   alignas(shm::kCacheLine) QueueCountersData counters;
   shm::Word64 holders[kHolderWords];
 };
-static_assert(offsetof(SharedQueueData, static_check) == 56);
 static_assert(offsetof(SharedQueueData, tail) == 128 && offsetof(SharedQueueData, head) == 192);
 static_assert(offsetof(SharedQueueData, closed) == 256);
 static_assert(offsetof(SharedQueueData, returned) == 320);
 static_assert(offsetof(SharedQueueData, counters) == 384);
 static_assert(offsetof(SharedQueueData, holders) == 448);
 static_assert(sizeof(SharedQueueData) == 960, "the cells follow, on their own lines");
+static_assert(std::has_unique_object_representations_v<SharedQueueData>);
 
 /// The cell size that fits an element; 0 when none does.
 constexpr uint32_t CellBytesFor(uint32_t element_bytes) {

@@ -58,8 +58,10 @@ class QueueFactory {
   absl::StatusOr<QueueHandle> CreateHandle(std::string_view name, const QueueOptions& options,
                                            shm::Deadline deadline = DefaultDeadline());
   /// NotFound; InvalidArgument when the name stands for something else or for other elements. Of
-  /// `expected`, element size, descriptors, leased and type id (if not 0) are compared.
+  /// `expected` (null: nothing) the element's size and kind are compared, the type id if not 0, and
+  /// leased or not if wanted.
   absl::StatusOr<QueueHandle> ConnectHandle(std::string_view name, const QueueOptions* expected,
+                                            bool compare_leased,
                                             shm::Deadline deadline = DefaultDeadline());
   /// Whichever fits; who loses a race of two creators gets the winner's. The capacity of a queue
   /// that exists stays what it is.
@@ -74,7 +76,7 @@ class QueueFactory {
   template <class T>
   absl::StatusOr<PersistentQueue<T>> Connect(std::string_view name, uint64_t type_id = 0) {
     const QueueOptions expected = For<T>({.type_id = type_id});
-    return Typed<T>(ConnectHandle(name, &expected));
+    return Typed<T>(ConnectHandle(name, &expected, false));
   }
   template <class T>
   absl::StatusOr<PersistentQueue<T>> OpenOrCreate(std::string_view name,
@@ -98,8 +100,7 @@ class QueueFactory {
     return PersistentQueue<T>(*std::move(handle));
   }
   absl::Status Ready() const;
-  absl::StatusOr<QueueHandle> HandleAt(std::string_view name, const shm::NamedPlace& place,
-                                       const QueueOptions* expected);
+  QueueHandle HandleOf(const QueueRing& ring) const;
   absl::Status Publish(shm::Lane& lane, shm::LoanRef loan, std::string_view name,
                        const QueueOptions& options, uint64_t bytes, shm::NamedPlace& place,
                        shm::Deadline deadline);

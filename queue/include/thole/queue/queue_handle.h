@@ -30,6 +30,7 @@
 #include "thole/shm/block_source.h"
 #include "thole/shm/deadline.h"
 #include "thole/shm/loan_table.h"
+#include "thole/shm/owner_lock.h"
 
 namespace thole::queue {
 
@@ -52,6 +53,9 @@ class QueueHandle {
   /// `heap` may be null for queues whose elements carry no block.
   QueueHandle(std::shared_ptr<shm::Attachment> attachment, const QueueRing& ring,
               shm::BlockSource* heap);
+
+  /// Sets this participant's bit in the holder map; before its first move (QueueFactory does it).
+  void Announce() const noexcept;
 
   /// Elements without a block. `words` as in QueueRing.
   PushResult TryPush(const uint64_t* words, PushInfo& info) const noexcept;
@@ -94,6 +98,10 @@ class QueueHandle {
   uint64_t owner() const noexcept {
     return CellOwner(attachment_->slot(), attachment_->generation());
   }
+  PopResult Serve(shm::Lane& lane, uint64_t* words, shm::LoanRef into,
+                  PopInfo& info) const noexcept;
+  ReturnResult PutBack(shm::Lane& lane, shm::LoanRef loan, shm::LockResult locked) const noexcept;
+  bool IsLeaseHere(shm::LoanRef loan) const noexcept;
   PopResult TryPopLeased(shm::Lane& lane, uint64_t* words, shm::LoanRef into,
                          PopInfo& info) const noexcept;
   bool HoldsLeaseHere(uint32_t slot) const noexcept;

@@ -39,6 +39,8 @@
 
 namespace thole::queue {
 
+struct MessageControlData;
+
 /// A value; refers to a mapping that must outlive it. Its numbers are private, checked copies.
 class QueueRing {
  public:
@@ -70,6 +72,7 @@ class QueueRing {
   uint32_t element_words() const { return (element_bytes_ + 7) / 8; }
   uint64_t type_id() const { return type_id_; }
   uint32_t generation() const { return generation_; }
+  uint64_t first_ticket() const { return first_ticket_; }
   uint32_t max_deliveries() const { return max_deliveries_; }
   bool leased() const { return (flags_ & kFlagLeased) != 0; }
   bool descriptors() const { return (flags_ & kFlagDescriptors) != 0; }
@@ -87,15 +90,22 @@ class QueueRing {
 
  private:
   enum class Step : uint8_t { kClaimed, kAgain, kAnswer };
-  Step ClaimForPush(uint64_t owner, PushInfo& info, PushResult& answer) const noexcept;
-  Step ClaimForPop(uint64_t owner, uint64_t& head, CellState& taken, PopInfo& info,
-                   PopResult& answer) const noexcept;
-  PopResult AnswerWhenClosed(PopInfo& info) const noexcept;
-  void WriteElement(shm::Word64* payload, const uint64_t* words, uint64_t ticket,
-                    shm::LoanData* given) const noexcept;
+  uint64_t LooksMax() const;
+  Step LookForPush(uint64_t owner, uint64_t tail, PushInfo& info,
+                   PushResult& answer) const noexcept;
+  Step LookForPop(uint64_t owner, uint64_t head, CellState& seen, PopResult& answer) const noexcept;
+  PopResult AnswerWhenSealed(PopInfo& info) const noexcept;
+  void WriteElement(uint64_t ticket, const uint64_t* words, shm::LoanData* given,
+                    MessageControlData* control) const noexcept;
   shm::Word64* CellAt(uint64_t ticket) const { return &State(ticket & mask_); }
-  bool IsOwnTicket(const CellState& state, uint64_t ticket) const {
+  bool BelongsToCell(const CellState& state, uint64_t ticket) const {
     return ((state.ticket ^ ticket) & mask_) == 0;
+  }
+  bool TailIs(uint64_t tail) const {
+    return (data_->tail.load(std::memory_order_relaxed) & kTicketMask) == tail;  // else try again
+  }
+  bool HeadIs(uint64_t head) const {
+    return data_->head.load(std::memory_order_relaxed) == head;  // else try again
   }
 
   shm::SegmentView view_;
@@ -109,6 +119,7 @@ class QueueRing {
   uint32_t generation_ = 0;
   uint32_t max_deliveries_ = 0;
   uint64_t type_id_ = 0;
+  uint64_t first_ticket_ = 0;
   uint64_t where_ = 0;
   uint64_t lease_ = 0;
 };
