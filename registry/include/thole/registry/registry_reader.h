@@ -51,6 +51,9 @@ class RegistryReader {
   /// `steps` counts the entries it looked at.
   shm::NameResult Find(std::string_view name, shm::NamedPlace& place,
                        uint32_t* steps = nullptr) const noexcept;
+  /// The same for a valid name that is packed and hashed already.
+  shm::NameResult FindPacked(const NameWords& name, uint64_t hash, shm::NamedPlace& place,
+                             uint32_t* steps = nullptr) const noexcept;
   /// The entry at `index`, if it is in use and somebody did not change it without end meanwhile.
   std::optional<BufferInfo> Describe(uint32_t index) const;
   /// Every entry in use, by index. `whole` (if given) tells whether all of it is from one moment;

@@ -111,10 +111,11 @@ class SharedBufferRegistry final : public shm::NameSource,
 
   /// Every entry in use, all from one moment unless the registry's lock could not be had.
   std::vector<BufferInfo> List() const;
-  uint32_t entry_count() const noexcept { return reader_.entry_count(); }
-  uint32_t entries_max() const noexcept { return reader_.table().entries_max(); }
+  uint32_t entry_count() const noexcept { return forked() ? 0 : reader_.entry_count(); }
+  uint32_t entries_max() const noexcept { return table().entries_max(); }
   /// How many participants hold the name now. NotFound.
   absl::StatusOr<uint32_t> holders(std::string_view name) const;
+  /// Not in a forked child.
   const RegistryReader& reader() const { return reader_; }
 
   /// Makes up for what destructors and repairs had to leave: releases of this process, REMOVED
@@ -140,13 +141,13 @@ class SharedBufferRegistry final : public shm::NameSource,
   /// Takes the name of a queue away: REMOVED while somebody holds it, else DYING.
   shm::NameResult MarkRemoved(shm::Lane& lane, const shm::NamedPlace& place,
                               shm::Deadline deadline = shm::Deadline::Never()) noexcept;
-  /// The right to drain a DYING queue: a hold, if nobody else has it. kBusy: another participant
-  /// drains; kWrongType: not DYING.
+  /// The right to drain a DYING queue: a hold, if nobody else has it. From then on nothing comes
+  /// into the queue any more. kBusy: another participant drains, or a participant is under repair
+  /// whose queue step, which may put something back, is still to be done; kWrongType: not DYING.
   shm::NameResult ClaimDying(shm::Lane& lane, const shm::NamedPlace& place,
                              shm::Deadline deadline = shm::Deadline::Never()) noexcept;
   /// DYING -> FREE, and the block into the empty `loan`, in one atomic step; the claim ends with
-  /// it. kBusy while a participant is under repair whose queue step is still to be done: that step
-  /// may be reading the block.
+  /// it. kBusy while somebody's queue step is still to be done: it reads all queues, this one too.
   shm::NameResult FreeEntry(shm::Lane& lane, const shm::NamedPlace& place, shm::LoanRef loan,
                             shm::Deadline deadline = shm::Deadline::Never()) noexcept;
 
@@ -154,19 +155,28 @@ class SharedBufferRegistry final : public shm::NameSource,
   friend class BufferHandle;
   SharedBufferRegistry(std::shared_ptr<shm::Attachment> attachment, shm::BlockSource& heap,
                        const RegistryTable& table);
-  absl::StatusOr<shm::Call> Begin(uint64_t call, shm::Deadline deadline);
+  /// A lane for a changing call, after what others left was made up for.
+  absl::StatusOr<shm::Call> Begin(shm::CallId call, shm::Deadline deadline);
   shm::NameResult PublishEntry(shm::Lane& lane, shm::LoanRef loan, std::string_view name,
                                uint32_t flags, bool with_handle, shm::NamedPlace& place,
                                shm::Deadline deadline) noexcept;
-  shm::BlockResult AllocateZeroed(shm::Lane& lane, shm::LoanRef loan, uint64_t size_bytes,
-                                  uint64_t align, shm::Deadline deadline) noexcept;
-  shm::NameResult AcquireEntry(shm::Lane& lane, std::string_view name, shm::NamedPlace& place,
+  absl::Status Fill(shm::Lane& lane, shm::LoanRef loan, std::string_view name, uint64_t size_bytes,
+                    uint64_t align, shm::Deadline deadline);
+  shm::NameResult AcquireEntry(shm::Lane& lane, std::string_view name, uint64_t type_id,
+                               uint64_t size_bytes_min, shm::NamedPlace& place,
                                shm::Deadline deadline) noexcept;
   absl::StatusOr<BufferHandle> MakeHandle(std::string_view name, const shm::NamedPlace& place);
   void DropHandle(const shm::NamedPlace& place) noexcept;
-  void FreeLoan(shm::Lane& lane, shm::LoanRef loan, shm::Deadline deadline) noexcept;
+  bool TryDropHandle(shm::Lane& lane, const shm::NamedPlace& place) noexcept;
+  /// Frees what a loan holds and offers the loan again; what cannot be freed now is doomed.
+  void GiveBack(shm::Lane& lane, shm::LoanRef loan, shm::Deadline deadline) noexcept;
   bool SweepIn(shm::Lane& lane, shm::Deadline deadline) noexcept;
-  bool usable() const noexcept { return !attachment_->forked() && attachment_->joined(); }
+  bool SweepPostponed(shm::Lane& lane, shm::Deadline deadline) noexcept;
+  bool SweepOrphans(shm::Lane& lane, shm::Deadline deadline) noexcept;
+  bool SweepDoomed(shm::Lane& lane, shm::Deadline deadline) noexcept;
+  const RegistryTable& table() const noexcept { return reader_.table(); }
+  bool forked() const noexcept { return attachment_->forked(); }
+  bool usable() const noexcept { return !forked() && attachment_->joined(); }
 
   std::shared_ptr<shm::Attachment> attachment_;
   shm::BlockSource& heap_;
