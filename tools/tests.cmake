@@ -2,6 +2,7 @@
 #
 #   includes_X_without_Y   a header of Y cannot be found from a target that links only thole::X
 #   includes_Y_alone       the same header compiles where it may, so that the test above can fail
+#   installed_X           a program finds, links and runs an installed X without the other components
 #   examples_X             the examples in the heads of X's public headers compile
 # and, where the whole house is built:
 #   tidy, tidy_self_test, operations, house, format, examples_documents
@@ -38,6 +39,13 @@ foreach(other IN LISTS thole_components)
         PASS_REGULAR_EXPRESSION "${header}: No such file|'${header}' file not found")
     endif()
   endforeach()
+
+  get_property(depends GLOBAL PROPERTY THOLE_${other}_DEPENDS)
+  list(JOIN depends "," depends)
+  if(NOT THOLE_SANITIZE)
+    thole_house_test(installed_${other} ${CMAKE_COMMAND} -DBUILD=${CMAKE_BINARY_DIR} -DCOMPONENT=${other}
+      "-DDEPENDS=${depends}" -DHEADER=${header} -DCXX=${CMAKE_CXX_COMPILER} -P tools/consumer.cmake)
+  endif()
 
   thole_include_flags(flags ${other})
   thole_house_test(examples_${other}
