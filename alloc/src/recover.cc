@@ -41,7 +41,7 @@ RepairOutcome FreePlain(const Heap& heap, Lane& lane, LoanData& loan) {
   const uint64_t block = loan.block.load(std::memory_order_acquire);  // P-b
   if (block == 0 || !IsPlain(loan)) return RepairOutcome::kDone;
   const RepairOutcome outcome = FreeHeld(heap, lane, loan.block, 0);
-  if (outcome == RepairOutcome::kDone) THOLE_CRASH_POINT("alloc.recover.5");
+  if (outcome == RepairOutcome::kDone) THOLE_CRASH_POINT("alloc.loan.1");
   return outcome;
 }
 
@@ -56,19 +56,19 @@ RepairOutcome FinishIntent(const Heap& heap, DeadParticipant& dead, Lane& lane) 
     shm::ForEachLoan(heap.view(), other.data(), [&](LoanData& loan) {
       if (loan.block.load(std::memory_order_acquire) != block) return;  // P-b
       if (IsPlain(loan)) {
-        loan.block.store(0, std::memory_order_release);  // recover.1: the intent still names it
-        THOLE_CRASH_POINT("alloc.recover.1");
+        loan.block.store(0, std::memory_order_release);  // intent.1: the intent still names it
+        THOLE_CRASH_POINT("alloc.intent.1");
       } else {
         held_by_a_step = true;
       }
     });
   }
   if (held_by_a_step) {
-    data.block_intent.store(0, std::memory_order_release);  // recover.2 COMMIT: the loan holds it
+    data.block_intent.store(0, std::memory_order_release);  // intent.2 COMMIT: the loan holds it
     return RepairOutcome::kDone;
   }
   const RepairOutcome outcome = FreeHeld(heap, lane, data.block_intent, 0);
-  if (outcome == RepairOutcome::kDone) THOLE_CRASH_POINT("alloc.recover.2");
+  if (outcome == RepairOutcome::kDone) THOLE_CRASH_POINT("alloc.intent.2");
   return outcome;
 }
 
@@ -91,12 +91,12 @@ RepairOutcome FinishReserved(const Heap& heap, Lane& lane) {
   const uint64_t chunk = data.reserved.block.load(std::memory_order_acquire);  // P-b
   if (chunk == 0) return RepairOutcome::kDone;
   if (IsLinked(heap, data, chunk)) {
-    data.reserved.block.store(0, std::memory_order_release);  // recover.3: the chain holds it
-    THOLE_CRASH_POINT("alloc.recover.3");
+    data.reserved.block.store(0, std::memory_order_release);  // reserved.1: the chain holds it
+    THOLE_CRASH_POINT("alloc.reserved.1");
     return RepairOutcome::kDone;
   }
   const RepairOutcome outcome = FreeHeld(heap, lane, data.reserved.block, 0);
-  if (outcome == RepairOutcome::kDone) THOLE_CRASH_POINT("alloc.recover.4");
+  if (outcome == RepairOutcome::kDone) THOLE_CRASH_POINT("alloc.reserved.2");
   return outcome;
 }
 
@@ -114,7 +114,7 @@ RepairOutcome FreeChunks(const Heap& heap, Lane& lane) {
     if (FreeHeld(heap, lane, data.first_chunk, next) == RepairOutcome::kLater) {
       return RepairOutcome::kLater;
     }
-    THOLE_CRASH_POINT("alloc.recover.6");
+    THOLE_CRASH_POINT("alloc.chain.1");
   }
 }
 

@@ -1,18 +1,17 @@
 // What alloc does about a participant that died. Two steps of the repair, each idempotent.
 //
-//   step              dies after                             recovered by
-//   alloc.recover.1   a plain loan of the intent's block     the step again: the intent still names
-//   it
-//                     was emptied
-//   alloc.recover.2   COMMIT: the intent's block freed and   the step again: no intent
-//                     the intent emptied (free.5)
-//   alloc.recover.3   a linked chunk's reserved loan emptied the step again: it is empty
-//   alloc.recover.4   COMMIT: an unlinked chunk freed and    the step again: it is empty
-//                     its loan emptied (free.5)
-//   alloc.recover.5   COMMIT: a plain loan's block freed     the step again: the loan is empty
-//                     and the loan emptied (free.5)
-//   alloc.recover.6   COMMIT: the first chunk freed and      the step again: the chain is shorter
-//                     first_chunk = its next (free.5)
+//   step        dies after                                  recovered by
+//   intent.1    a plain loan of the intent's block emptied  done again: the intent still names it
+//   intent.2    COMMIT: its block freed, the intent emptied nothing: there is no intent
+//   reserved.1  a linked chunk's reserved loan emptied      nothing: the chain holds the chunk
+//   reserved.2  COMMIT: an unlinked chunk freed, its loan   nothing: the loan is empty
+//               emptied
+//   loan.1      COMMIT: a plain loan's block freed, the     nothing: the loan is empty
+//               loan emptied
+//   chain.1     COMMIT: the first chunk freed, its next     the rest of the chain is freed
+//               is the first now
+//
+// Each freeing is one transaction of the heap (free.1 to free.5), logged in the dead one's lane.
 #pragma once
 
 #include "heap.h"
