@@ -45,6 +45,7 @@ foreach(other IN LISTS thole_components)
   if(NOT THOLE_SANITIZE)
     thole_house_test(installed_${other} ${CMAKE_COMMAND} -DBUILD=${CMAKE_BINARY_DIR} -DCOMPONENT=${other}
       "-DDEPENDS=${depends}" -DHEADER=${header} -DCXX=${CMAKE_CXX_COMPILER} -P tools/consumer.cmake)
+    set_tests_properties(installed_${other} PROPERTIES LABELS "house;slow")
   endif()
 
   thole_include_flags(flags ${other})
