@@ -13,6 +13,8 @@ namespace {
 constexpr uint64_t kAloneAccessesMax = 20'000'000;
 constexpr uint32_t kSwitchOneIn[] = {1, 2, 4, 16, 64};
 constexpr uint32_t kDemotions = 3;
+constexpr uint64_t kRepairerHorizonMin = 16;
+constexpr uint64_t kRepairerHorizons = 8;
 
 uint64_t Mix(uint64_t seed, uint64_t purpose) { return Random(seed ^ purpose << 32).Next(); }
 
@@ -53,7 +55,9 @@ void SimRun::Choose(const SimReplay& replay, Random& random) {
     plan_.death_at[1 + random.Below(program_.processes)] = 1 + random.Below(replay.horizon);
   } while (random.Chance(2));
   for (uint32_t i = 0; i < repairers_; ++i) {
-    if (random.Chance(3)) plan_.death_at[first_repairer() + i] = 1 + random.Below(replay.horizon);
+    // Of few accesses or many, alike: what there is to repair differs much.
+    const uint64_t limit = kRepairerHorizonMin << random.Below(kRepairerHorizons);
+    if (random.Chance(3)) plan_.death_at[first_repairer() + i] = 1 + random.Below(limit);
   }
 }
 

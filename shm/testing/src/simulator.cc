@@ -11,7 +11,6 @@
 namespace thole::shm::testing {
 namespace {
 
-constexpr double kStallSeconds = 20;
 constexpr double kChildSeconds = 1;  // what fibers leaked goes with the child
 constexpr uint64_t kChildRuns = 4000;
 constexpr uint64_t kLearningRuns = 20;  // without deaths: how long is a run?
@@ -49,7 +48,7 @@ void RunBatch(const Program& program, const SimOptions& options, uint64_t first,
     replay.mode = i % 4 == 3 ? SimMode::kPriorities : SimMode::kRandom;
     replay.horizon = horizon;
     RunOnce(run, replay, report);
-    if (report.failures >= ChildReport::kFailuresKept) return;
+    if (report.failures >= options.failures_max) return;
   }
 }
 
@@ -98,7 +97,7 @@ SimResult Simulate(const Program& program, const SimOptions& options) {
   const double end = Now() + options.seconds;
   uint64_t horizon = 0;
   uint64_t started = 0;
-  while ((Now() < end || started < options.runs) && report->failures < ChildReport::kFailuresKept) {
+  while ((Now() < end || started < options.runs) && report->failures < options.failures_max) {
     const bool learning = horizon == 0;
     uint64_t runs = learning ? kLearningRuns : kChildRuns;
     double batch_end = Now() + kChildSeconds;
@@ -113,7 +112,7 @@ SimResult Simulate(const Program& program, const SimOptions& options) {
     if (options.in_process) {
       work(*report);
     } else {
-      RunInChild(*report, kStallSeconds, work);
+      RunInChild(*report, options.stall_seconds, work);
     }
     const uint64_t done = report->counters[kRuns] - before;
     // The run that crashed its child counts too, and is not tried again.

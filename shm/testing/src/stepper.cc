@@ -16,7 +16,6 @@
 namespace thole::shm::testing {
 namespace {
 
-constexpr double kStallSeconds = 30;
 constexpr uint64_t kChangesMax = 4 << 20;
 // Every so many states it is checked in a further way.
 constexpr uint64_t kOtherDeadEvery = 4;
@@ -185,8 +184,11 @@ class OperationRun {
       if ((n + seed_) % kRepairTwiceEvery == 1) CheckState(states, false, true);
       report_.counters[kStates] += 1;
       if (std::find(stepped.begin(), stepped.end(), n) != stepped.end()) kept_.push_back(states);
+      if (report_.failures >= options_.failures_max) return;
     } while (states.Next());
-    for (const States& state : kept_) StepRepair(state);
+    for (const States& state : kept_) {
+      if (report_.failures < options_.failures_max) StepRepair(state);
+    }
   }
 
   std::vector<uint64_t> PickStates(uint64_t count) {
@@ -287,6 +289,7 @@ class OperationRun {
       Survive(kernel->CopyForImage(), second_copy_.view(0), false, false, findings);
       report_.counters[kRepairStates] += 1;
       if (findings.empty()) continue;
+      if (report_.failures >= options_.failures_max) return;
       Fail(state.Describe() + ", then its repairer died in " + repair.Describe() + "\n" +
            findings.ToString());
     }
@@ -313,7 +316,7 @@ void StepSeeds(const Operation& operation, const StepOptions& options, ChildRepo
   const double end = Now() + options.seconds;
   for (uint64_t i = 0; i < options.seeds || Now() < end; ++i) {
     OperationRun(operation, options, options.seed + i, report).Run();
-    if (report.failures >= ChildReport::kFailuresKept) return;  // more would say the same
+    if (report.failures >= options.failures_max) return;
   }
 }
 
@@ -324,7 +327,7 @@ StepResult Step(const Operation& operation, const StepOptions& options) {
   if (options.in_process) {
     StepSeeds(operation, options, *report);
   } else {
-    RunInChild(*report, kStallSeconds,
+    RunInChild(*report, options.stall_seconds,
                [&](ChildReport& in_child) { StepSeeds(operation, options, in_child); });
   }
   StepResult result;

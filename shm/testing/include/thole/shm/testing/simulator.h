@@ -47,9 +47,11 @@ struct SimReplay {
 
 struct SimOptions {
   uint64_t seed = 1;
-  double seconds = 0;       ///< until so much time has passed
-  uint64_t runs = 0;        ///< at least so many runs
-  bool in_process = false;  ///< no child: for a debugger
+  double seconds = 0;          ///< until so much time has passed
+  uint64_t runs = 0;           ///< at least so many runs
+  uint32_t failures_max = 16;  ///< stops there: more would say the same
+  bool in_process = false;     ///< no child: for a debugger
+  double stall_seconds = 20;   ///< a run that takes longer is stuck outside of the image
 };
 
 struct SimResult {

@@ -25,11 +25,13 @@
 namespace thole::shm::testing {
 
 struct StepOptions {
-  uint64_t seed = 1;        ///< the first one
-  uint32_t seeds = 1;       ///< at least so many shapes of the operation
-  double seconds = 0;       ///< and more seeds until so much time has passed
-  uint32_t repairs = 2;     ///< states of each run whose repair is stepped too
-  bool in_process = false;  ///< no child: for a debugger
+  uint64_t seed = 1;           ///< the first one
+  uint32_t seeds = 1;          ///< at least so many shapes of the operation
+  double seconds = 0;          ///< and more seeds until so much time has passed
+  uint32_t repairs = 2;        ///< states of each run whose repair is stepped too
+  uint32_t failures_max = 16;  ///< stops there: more would say the same
+  bool in_process = false;     ///< no child: for a debugger
+  double stall_seconds = 30;   ///< a state that takes longer is a hang
 };
 
 struct StepResult {
