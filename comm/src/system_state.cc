@@ -73,7 +73,7 @@ absl::StatusOr<std::shared_ptr<ChannelState>> SystemState::ConnectChannel(std::s
   if (auto ready = Ready(); !ready.ok()) return ready;
   if (auto known = Known(name)) return known;
   if (auto checked = CheckChannelName(name); !checked.ok()) return checked;
-  auto queue = queues_->ConnectHandle(name, nullptr);
+  auto queue = queues_->ConnectHandle(name, nullptr, false);
   if (!queue.ok()) return queue.status();
   if (!queue->ring().descriptors()) {
     return shm::Error(absl::StatusCode::kInvalidArgument,
