@@ -5,6 +5,12 @@
 #include "thole/comm/inspect.h"
 
 namespace thole::comm {
+namespace {
+
+// Kind of a root of `queue` that is no queue itself.
+constexpr uint16_t kChannelsRoot = 100;
+
+}  // namespace
 
 std::vector<shm::RootRequest> UnifiedCommunicationSystem::Roots(
     const shm::SegmentOptions& segment) {
@@ -13,6 +19,14 @@ std::vector<shm::RootRequest> UnifiedCommunicationSystem::Roots(
   roots.insert(roots.begin() + 1,
                registry::SharedBufferRegistry::Root(
                    registry::RegistryOptions::For(segment.size_bytes), participants));
+  // Channels are made later, in the heap. The root is what makes the queue's repair step wanted.
+  roots.insert(roots.begin() + 2, {.component = shm::ComponentId::kQueue,
+                                   .kind = kChannelsRoot,
+                                   .size_bytes = shm::kCacheLine,
+                                   .align = shm::kCacheLine,
+                                   .name = "channels",
+                                   .lane_area_bytes = 0,
+                                   .format = nullptr});
   return roots;
 }
 
