@@ -1,5 +1,6 @@
 #include "thole/shm/testing/simulator.h"
 
+#include <malloc.h>
 #include <time.h>
 
 #include <algorithm>
@@ -39,6 +40,9 @@ void RunOnce(SimRun& run, const SimReplay& replay, ChildReport& report) {
 /// Runs number `first` and after it, until the batch is full or its time is over.
 void RunBatch(const Program& program, const SimOptions& options, uint64_t first, uint64_t runs,
               uint64_t horizon, double end, ChildReport& report) {
+  // Each run allocates the same again: nothing goes back to the kernel in between.
+  mallopt(M_MMAP_THRESHOLD, 64 << 20);
+  mallopt(M_TRIM_THRESHOLD, 512 << 20);
   SimRun run(program);
   for (uint64_t i = 0; i < runs; ++i) {
     if (i % 16 == 0 && Now() >= end) return;

@@ -95,9 +95,8 @@ void ToyProcess::Misbehave() {
       break;
     }
     case Fault::kWaitsForTheDead:
-      data_->misused.store(1, std::memory_order_seq_cst);
+      while (data_->misused.exchange(1, std::memory_order_seq_cst) != 0) platform.Relax();
       data_->misused.store(0, std::memory_order_seq_cst);
-      while (data_->misused.load(std::memory_order_seq_cst) != 0) platform.Relax();
       break;
     case Fault::kSleepsForEver:
       platform.WaitWord(data_->sleepers, 0, 1, INT64_MAX);
