@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <climits>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
@@ -40,8 +41,8 @@ struct flock MakeLock(short type, LockByte byte, uint32_t slot) {
 }
 
 // Descriptors that a forked child must close at once: as long as it has them, the kernel keeps the
-// locks of a parent that died. The one process-wide object of the library: pthread_atfork handlers
-// get no argument.
+// locks of a parent that died. They are opened and closed under the mutex, so that no fork falls in
+// between. The one process-wide object of the library: pthread_atfork handlers get no argument.
 class LockDescriptors {
  public:
   struct Node {
@@ -50,23 +51,32 @@ class LockDescriptors {
     Node** link = nullptr;
   };
   static LockDescriptors& Instance() {
+    // tidy: global: handlers of pthread_atfork get no argument
     static LockDescriptors* const instance =
         new LockDescriptors;  // never destroyed: fork may be late
     return *instance;
   }
-  void Add(Node& node) {
+  void Open(Node& node, const char* path) {
     const std::lock_guard<std::mutex> guard(mutex_);
+    node.descriptor = open(path, O_RDWR | O_CLOEXEC);
+    if (node.descriptor < 0) return;
     node.next = first_;
     node.link = &first_;
     if (first_ != nullptr) first_->link = &node.next;
     first_ = &node;
   }
-  void Remove(Node& node) {
+  void Close(Node& node) {
     const std::lock_guard<std::mutex> guard(mutex_);
     if (node.link == nullptr) return;
     *node.link = node.next;
     if (node.next != nullptr) node.next->link = node.link;
     node.link = nullptr;
+    // A child made past our handlers may share the description: then closing drops no lock.
+    struct flock all{};
+    all.l_type = F_UNLCK;
+    all.l_whence = SEEK_SET;
+    fcntl(node.descriptor, F_OFD_SETLK, &all);
+    close(node.descriptor);
   }
 
  private:
@@ -91,18 +101,25 @@ uint64_t InodeOf(const char* path) {
   return stat(path, &info) == 0 ? info.st_ino : 0;
 }
 
-// Field 22 of /proc/<pid>/stat; 0 when it cannot be read.
-uint64_t ReadStartTime(uint32_t pid) {
-  char path[32];
-  std::snprintf(path, sizeof path, "/proc/%u/stat", pid);
-  const int file = open(path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return 0;
-  char text[1024];
-  const ssize_t bytes = read(file, text, sizeof text - 1);
-  close(file);
-  if (bytes <= 0) return 0;
-  text[bytes] = 0;
-  const char* at = std::strrchr(text, ')');  // the command may contain anything
+// The beginning of a small file, zero-terminated; empty when it cannot be read.
+struct SmallText {
+  explicit SmallText(const char* path) {
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return;
+    const ssize_t count = read(file, text, sizeof text - 1);
+    close(file);
+    bytes = count > 0 ? static_cast<size_t>(count) : 0;
+  }
+  char text[1024] = {};
+  size_t bytes = 0;
+};
+
+// Field 22 of /proc/<process>/stat; 0 when it cannot be read. `process` is a number or "self".
+uint64_t ReadStartTime(const char* process) {
+  char path[48];
+  std::snprintf(path, sizeof path, "/proc/%s/stat", process);
+  const SmallText stat(path);
+  const char* at = std::strrchr(stat.text, ')');  // the command may contain anything
   if (at == nullptr) return 0;
   // After ") " comes field 3; field 22 is 19 spaces further on.
   for (int field = 2; field < 22; ++field) {
@@ -110,8 +127,27 @@ uint64_t ReadStartTime(uint32_t pid) {
     if (at == nullptr) return 0;
   }
   uint64_t value = 0;
-  std::from_chars(at + 1, text + bytes, value);
+  std::from_chars(at + 1, stat.text + stat.bytes, value);
   return value;
+}
+
+// The number that the mounted /proc has for the process behind a pidfd: another than the caller's
+// when /proc is that of another pid namespace. 0 when it shows none, -1 when the process is gone.
+int64_t NumberInProc(int process) {
+  char path[48];
+  std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", process);
+  const SmallText info(path);
+  constexpr char kKey[] = "\nPid:\t";
+  const char* at = std::strstr(info.text, kKey);
+  int64_t number = 0;
+  if (at != nullptr) std::from_chars(at + sizeof kKey - 1, info.text + info.bytes, number);
+  return number;
+}
+
+// Readable once every thread is gone; a stopped process, or one whose first thread ended, is not.
+bool HasEnded(int process) {
+  pollfd waiting{process, POLLIN, 0};
+  return poll(&waiting, 1, 0) == 1;
 }
 
 int64_t MonotonicNs() {
@@ -138,7 +174,7 @@ ProcessIdentity Identity() {
   ProcessIdentity self;
   self.pid = static_cast<uint32_t>(getpid());
   self.uid = geteuid();
-  self.start_time = ReadStartTime(self.pid);
+  self.start_time = ReadStartTime("self");  // not by number: /proc may be another namespace's
   self.pid_namespace = InodeOf("/proc/self/ns/pid");
   self.time_namespace = InodeOf("/proc/self/ns/time");
   return self;
@@ -151,15 +187,14 @@ struct GuardHolder {
 
 class KernelPlatform final : private GuardHolder, public Platform {
  public:
-  explicit KernelPlatform(int descriptor) : Platform(guard.canary()) {
-    node_.descriptor = descriptor;
-    LockDescriptors::Instance().Add(node_);
+  explicit KernelPlatform(const char* path) : Platform(guard.canary()) {
+    if (guard.valid()) LockDescriptors::Instance().Open(node_, path);
   }
   ~KernelPlatform() override {
-    if (!InOwnProcess()) return;  // the child's copy is closed already
-    LockDescriptors::Instance().Remove(node_);
-    close(node_.descriptor);
+    if (guard.valid() && !InOwnProcess()) return;  // the child's copy is closed already
+    LockDescriptors::Instance().Close(node_);
   }
+  bool valid() const { return node_.descriptor >= 0; }
 
   int64_t NowNs() override { return MonotonicNs(); }
   void WaitWord(Word32& word, uint32_t expected, uint32_t bits, int64_t until_ns) override {
@@ -192,15 +227,19 @@ class KernelPlatform final : private GuardHolder, public Platform {
 
   ProcessIdentity Self() override { return self_; }
   std::optional<uint64_t> StartTimeOf(uint32_t pid) override {
+    if (pid == 0 || pid > INT_MAX) return std::nullopt;
     const int process = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
-    if (process < 0) return errno == ESRCH ? std::optional<uint64_t>(0) : std::nullopt;
-    // Readable once every thread is gone; a stopped process, or one whose first thread ended, is
-    // not.
-    pollfd waiting{process, POLLIN, 0};
-    const bool gone = poll(&waiting, 1, 0) == 1;
-    const uint64_t start_time = gone ? 0 : ReadStartTime(pid);
+    if (process < 0) {
+      // EINVAL and ENOENT: the number is now that of a thread, so no process has it.
+      const bool none = errno == ESRCH || errno == EINVAL || errno == ENOENT;
+      return none ? std::optional<uint64_t>(0) : std::nullopt;
+    }
+    uint64_t start_time = 0;
+    const int64_t number = NumberInProc(process);
+    if (number > 0) start_time = ReadStartTime(std::to_string(number).c_str());
+    const bool ended = number < 0 || HasEnded(process);
     close(process);
-    if (gone) return 0;
+    if (ended) return 0;
     return start_time == 0 ? std::nullopt : std::optional<uint64_t>(start_time);
   }
 
@@ -213,6 +252,7 @@ class KernelPlatform final : private GuardHolder, public Platform {
 class PrivatePlatform final : private GuardHolder, public Platform {
  public:
   PrivatePlatform() : Platform(guard.canary()) {}
+  bool valid() const { return guard.valid(); }
   int64_t NowNs() override { return MonotonicNs(); }
   void WaitWord(Word32& word, uint32_t expected, uint32_t bits, int64_t until_ns) override {
     FutexWait(word, expected, bits, until_ns, FUTEX_PRIVATE_FLAG);
@@ -236,12 +276,15 @@ class PrivatePlatform final : private GuardHolder, public Platform {
 
 std::unique_ptr<Platform> MakeKernelPlatform(int file) {
   const std::string path = "/proc/self/fd/" + std::to_string(file);
-  const int descriptor = open(path.c_str(), O_RDWR | O_CLOEXEC);
-  if (descriptor < 0) return nullptr;
-  auto platform = std::make_unique<KernelPlatform>(descriptor);
+  auto platform = std::make_unique<KernelPlatform>(path.c_str());
+  if (!platform->valid()) return nullptr;
   return platform;
 }
 
-std::unique_ptr<Platform> MakePrivatePlatform() { return std::make_unique<PrivatePlatform>(); }
+std::unique_ptr<Platform> MakePrivatePlatform() {
+  auto platform = std::make_unique<PrivatePlatform>();
+  if (!platform->valid()) return nullptr;
+  return platform;
+}
 
 }  // namespace thole::shm
