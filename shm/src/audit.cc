@@ -1,8 +1,10 @@
 #include "thole/shm/audit.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 
+#include "segment_files.h"
 #include "thole/shm/participant_data.h"
 #include "thole/shm/repair.h"
 
@@ -17,7 +19,9 @@ void AuditRoots(const Segment& segment, Findings& findings) {
   auto roots = segment.Roots();
   std::sort(roots.begin(), roots.end(),
             [](const RootData& a, const RootData& b) { return a.offset < b.offset; });
-  const uint64_t first = segment.view().OffsetOf(segment.LaneAt(0, 0));
+  const LaneData* last =
+      segment.LaneAt(segment.participants_max() - 1, segment.lanes_per_participant() - 1);
+  const uint64_t first = segment.view().OffsetOf(last) + sizeof(LaneData);
   for (size_t i = 0; i < roots.size(); ++i) {
     if (roots[i].offset < first) findings.Add("S3", roots[i].offset, "a root lies in the tables");
     if (i > 0 && roots[i - 1].offset + roots[i - 1].size_bytes > roots[i].offset) {
@@ -72,9 +76,24 @@ void AuditLane(const Segment& segment, LaneData& lane, bool free_slot, const std
   if (free_slot) AuditFreeLane(segment, lane, name, findings);
 }
 
+// S1 and S2, of the bytes as they are now.
+void AuditHeader(const Segment& segment, Findings& findings) {
+  SegmentHeaderData copy{};
+  std::memcpy(static_cast<void*>(&copy), segment.view().base(), sizeof copy);  // payload: own copy
+  const auto checked = CheckHeader("the header", copy, segment.view().size_bytes());
+  if (!checked.ok()) findings.Add("S1", 0, std::string(checked.message()));
+}
+
+bool IsInherited(const Segment& segment, Findings& findings) {
+  if (segment.forked()) findings.Add("S1", 0, std::string(ForkedHandleError().message()));
+  return segment.forked();
+}
+
 }  // namespace
 
 void AuditSegment(const Segment& segment, Findings& findings) {
+  if (IsInherited(segment, findings)) return;
+  AuditHeader(segment, findings);
   AuditRoots(segment, findings);
   bool all_free = true;
   for (uint32_t slot = 0; slot < segment.participants_max(); ++slot) {
@@ -101,6 +120,7 @@ void AuditSegment(const Segment& segment, Findings& findings) {
 }
 
 void CollectLoanHolders(const Segment& segment, Holders& holders, Findings& findings) {
+  if (IsInherited(segment, findings)) return;
   for (uint32_t slot = 0; slot < segment.participants_max(); ++slot) {
     for (uint32_t index = 0; index < segment.lanes_per_participant(); ++index) {
       LaneData& lane = *segment.LaneAt(slot, index);
@@ -111,7 +131,7 @@ void CollectLoanHolders(const Segment& segment, Holders& holders, Findings& find
         holders.Add(loan.block.load(std::memory_order_acquire), name);  // P-b
       });
       if (!ended) findings.Add("P4", segment.view().OffsetOf(&lane), name + ": chunk chain broken");
-      uint64_t left = segment.view().size_bytes() / sizeof(LoanChunkData);
+      uint32_t left = kChunksPerLane;
       uint64_t chunk = lane.first_chunk.load(std::memory_order_acquire);  // P-b
       while (chunk != 0 && left-- > 0) {
         holders.Add(chunk, "loan chunk of " + LaneName(slot, index));

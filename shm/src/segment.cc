@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstring>
 
@@ -28,6 +29,14 @@ absl::StatusOr<void*> MapFile(const Place& place, int file, uint64_t size_bytes,
   return base;
 }
 
+absl::Status CheckMemory(const Place& place) {
+  const auto address = std::bit_cast<uintptr_t>(place.base());
+  if (address != 0 && address % kCacheLine == 0) return absl::OkStatus();
+  return Error(
+      absl::StatusCode::kInvalidArgument,
+      place.Describe() + " is null or does not begin at a multiple of 64: map whole pages");
+}
+
 bool RootFits(const RootData& root, uint64_t size_bytes) {
   return root.offset != 0 && root.offset % kCacheLine == 0 && root.offset < size_bytes &&
          root.size_bytes <= size_bytes - root.offset &&
@@ -40,7 +49,9 @@ absl::StatusOr<Segment> Segment::Create(const Place& place, const SegmentOptions
                                         std::span<const RootRequest> roots) {
   Segment segment;
   SegmentOptions options = wanted;
+  if (auto checked = CheckCounts(options); !checked.ok()) return checked;
   if (place.kind() == Place::Kind::kMemory) {
+    if (auto checked = CheckMemory(place); !checked.ok()) return checked;
     std::memset(place.base(), 0, place.size_bytes());  // payload: nobody else has it yet
     if (auto made = Format(place.base(), place.size_bytes(), options, roots); !made.ok())
       return made;
@@ -64,6 +75,7 @@ absl::StatusOr<Segment> Segment::Create(const Place& place, const SegmentOptions
   auto base = MapFile(place, file->get(), options.size_bytes, false);
   if (!base.ok()) return base.status();
   segment.view_ = SegmentView(*base, options.size_bytes);
+  segment.mapped_bytes_ = options.size_bytes;
   segment.owns_mapping_ = true;  // from here on its destructor unmaps
   if (auto made = Format(*base, options.size_bytes, options, roots); !made.ok()) return made;
   if (!unnamed) {
@@ -77,6 +89,7 @@ absl::StatusOr<Segment> Segment::Create(const Place& place, const SegmentOptions
 absl::StatusOr<Segment> Segment::Open(const Place& place, const OpenOptions& options) {
   Segment segment;
   if (place.kind() == Place::Kind::kMemory) {
+    if (auto checked = CheckMemory(place); !checked.ok()) return checked;
     auto adopted =
         segment.Adopt(place, place.base(), place.size_bytes(), -1, options.read_only, false);
     if (!adopted.ok()) return adopted;
@@ -88,6 +101,7 @@ absl::StatusOr<Segment> Segment::Open(const Place& place, const OpenOptions& opt
   auto base = MapFile(place, file->get(), size_bytes, options.read_only);
   if (!base.ok()) return base.status();
   segment.view_ = SegmentView(*base, size_bytes);
+  segment.mapped_bytes_ = size_bytes;
   segment.owns_mapping_ = true;
   auto adopted = segment.Adopt(place, *base, size_bytes, file->Take(), options.read_only, true);
   if (!adopted.ok()) return adopted;
@@ -143,6 +157,7 @@ absl::Status Segment::Adopt(const Place& place, void* base, uint64_t mapped_byte
                             bool read_only, bool owns_mapping) {
   place_ = place;
   view_ = SegmentView(base, mapped_bytes);
+  mapped_bytes_ = mapped_bytes;
   file_ = file;
   read_only_ = read_only;
   owns_mapping_ = owns_mapping;
@@ -156,6 +171,7 @@ absl::Status Segment::Adopt(const Place& place, void* base, uint64_t mapped_byte
   std::memcpy(static_cast<void*>(&copy), base, sizeof copy);  // payload: the static facts
   if (auto checked = CheckHeader(place.Describe(), copy, mapped_bytes); !checked.ok())
     return checked;
+  view_ = SegmentView(base, copy.size_bytes);  // the smaller of header and file
   participants_max_ = copy.participants_max;
   lanes_per_participant_ = copy.lanes_per_participant;
   slots_offset_ = copy.slots_offset;
@@ -189,6 +205,7 @@ Segment& Segment::operator=(Segment&& other) noexcept {
   lane_bytes_ = other.lane_bytes_;
   std::copy(std::begin(other.lane_areas_), std::end(other.lane_areas_), lane_areas_);
   std::copy(std::begin(other.roots_), std::end(other.roots_), roots_);
+  mapped_bytes_ = other.mapped_bytes_;
   read_only_ = other.read_only_;
   guard_ = std::move(other.guard_);
   file_ = std::exchange(other.file_, -1);
@@ -198,13 +215,15 @@ Segment& Segment::operator=(Segment&& other) noexcept {
 
 Segment::~Segment() { Release(); }
 
+bool Segment::forked() const { return guard_ && guard_->valid() && *guard_->canary() == 0; }
+
 void Segment::Release() noexcept {
-  // In a forked child the addresses may belong to something else by now.
-  if (owns_mapping_ && guard_ && guard_->canary() != nullptr && *guard_->canary() != 0) {
-    munmap(view_.base(), view_.size_bytes());
+  // In a forked child addresses and descriptors may belong to something else by now.
+  if (!forked()) {
+    if (owns_mapping_) munmap(view_.base(), mapped_bytes_);
+    if (file_ >= 0) close(file_);
   }
   owns_mapping_ = false;
-  if (file_ >= 0) close(file_);
   file_ = -1;
 }
 

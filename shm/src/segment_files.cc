@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +27,25 @@ const char* TypeName(mode_t mode) {
   if (S_ISSOCK(mode)) return "is a socket";
   if (S_ISCHR(mode) || S_ISBLK(mode)) return "is a device";
   return "is not a regular file";
+}
+
+// Beyond the process's limit the kernel does not only refuse, it sends a deadly SIGXFSZ.
+absl::Status CheckSizeLimit(uint64_t size_bytes) {
+  rlimit limit;
+  if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || size_bytes <= limit.rlim_cur) return absl::OkStatus();
+  return Error(absl::StatusCode::kResourceExhausted,
+               "a segment of " + std::to_string(size_bytes) +
+                   " bytes is beyond this process's limit of " + std::to_string(limit.rlim_cur) +
+                   " for a file: raise it with ulimit -f");
+}
+
+// Real space for all of it now, so that a full file system is an error here and no SIGBUS later.
+int Reserve(const File& file, uint64_t size_bytes) {
+  int failed;
+  do {
+    failed = posix_fallocate(file.get(), 0, static_cast<off_t>(size_bytes));
+  } while (failed == EINTR);
+  return failed;
 }
 
 absl::Status CheckFile(const Place& place, const struct stat& info) {
@@ -71,6 +91,7 @@ absl::Status SystemError(const std::string& what, int error) {
       return Error(absl::StatusCode::kResourceExhausted, text);
     case ENAMETOOLONG:
     case EINVAL:
+    case EBADF:
       return Error(absl::StatusCode::kInvalidArgument, text);
     default:
       return Error(absl::StatusCode::kUnavailable, text);
@@ -93,17 +114,14 @@ absl::StatusOr<std::string> PathOf(const Place& place) {
 
 absl::StatusOr<File> MakeUnnamedFile(const Place& place, const std::string& path,
                                      uint64_t size_bytes, uint32_t mode) {
+  if (auto checked = CheckSizeLimit(size_bytes); !checked.ok()) return checked;
   const size_t slash = path.rfind('/');
   const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   File file(open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, mode));
   if (!file) return SystemError("create " + place.Describe() + " in '" + directory + "'", errno);
   if (fchmod(file.get(), mode) != 0)
     return SystemError("set the mode of " + place.Describe(), errno);
-  int failed;
-  do {
-    failed = posix_fallocate(file.get(), 0, static_cast<off_t>(size_bytes));
-  } while (failed == EINTR);
-  if (failed != 0) {
+  if (const int failed = Reserve(file, size_bytes); failed != 0) {
     return SystemError("reserve " + std::to_string(size_bytes) + " bytes for " + place.Describe() +
                            " in '" + directory + "'",
                        failed);
@@ -112,10 +130,10 @@ absl::StatusOr<File> MakeUnnamedFile(const Place& place, const std::string& path
 }
 
 absl::StatusOr<File> MakeMemoryFile(uint64_t size_bytes) {
+  if (auto checked = CheckSizeLimit(size_bytes); !checked.ok()) return checked;
   File file(memfd_create("thole", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!file) return SystemError("create a memory file", errno);
-  const int failed = posix_fallocate(file.get(), 0, static_cast<off_t>(size_bytes));
-  if (failed != 0) {
+  if (const int failed = Reserve(file, size_bytes); failed != 0) {
     return SystemError("reserve " + std::to_string(size_bytes) + " bytes of memory", failed);
   }
   if (fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {

@@ -30,6 +30,8 @@ class File {
 };
 
 uint64_t StaticCheck(const SegmentHeaderData& header);
+/// Participants and lanes; CheckOptions looks at size and mode as well.
+absl::Status CheckCounts(const SegmentOptions& options);
 absl::Status CheckOptions(const SegmentOptions& options);
 /// Whether the header's static facts can be believed, for a file of `file_bytes`.
 absl::Status CheckHeader(const std::string& what, const SegmentHeaderData& header,

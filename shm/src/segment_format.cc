@@ -2,6 +2,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "segment_files.h"
@@ -13,6 +15,7 @@ namespace thole::shm {
 namespace {
 
 constexpr uint64_t kSmallSegment = uint64_t{16} << 20;
+constexpr uint32_t kLaneAreaBytesMax = uint32_t{1} << 20;
 
 uint64_t SlotsOffset() { return RoundUp(sizeof(SegmentHeaderData), kCacheLine); }
 
@@ -36,29 +39,46 @@ uint64_t LayOutLanes(SegmentHeaderData& header, std::span<const RootRequest> req
   return lane_bytes;
 }
 
+// What a component may not ask for; the sizes are checked as the roots are placed.
+absl::Status CheckRequests(std::span<const RootRequest> requests) {
+  const auto refuse = [](const std::string& what) {
+    return Error(absl::StatusCode::kInvalidArgument, what);
+  };
+  if (requests.size() > kRootsMax) {
+    return refuse(std::to_string(requests.size()) + " roots asked for: a segment has at most " +
+                  std::to_string(kRootsMax));
+  }
+  for (const RootRequest& request : requests) {
+    const std::string what = "root '" + request.name + "' ";
+    if (static_cast<uint32_t>(request.component) >= kComponents) {
+      return refuse(what + "is of component " +
+                    std::to_string(static_cast<uint32_t>(request.component)) + ": use 0 to 7");
+    }
+    if (request.align != 0 && !std::has_single_bit(request.align)) {
+      return refuse(what + "wants an alignment that is no power of two");
+    }
+    if (request.name.size() >= kRootNameBytes)
+      return refuse(what + "has more than 31 bytes of name");
+    if (request.lane_area_bytes > kLaneAreaBytesMax) {
+      return refuse(what + "wants more than 1 MiB in every lane");
+    }
+    if (request.size_bytes == kRestOfSegment && &request != &requests.back()) {
+      return refuse(what + "is not the last: only the last root may take the rest of the segment");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status LayOutRoots(SegmentHeaderData& header, std::span<const RootRequest> requests,
                          uint64_t at) {
-  if (requests.size() > kRootsMax) {
-    return Error(absl::StatusCode::kInvalidArgument,
-                 std::to_string(requests.size()) + " roots asked for: a segment has at most " +
-                     std::to_string(kRootsMax));
-  }
   uint32_t index = 0;
   for (const RootRequest& request : requests) {
     RootData& root = header.roots[index];
-    if (request.name.size() >= kRootNameBytes) {
-      return Error(absl::StatusCode::kInvalidArgument,
-                   "root name '" + request.name + "' is longer than 31 bytes");
-    }
     at = RoundUp(at, std::max<uint64_t>(request.align, kCacheLine));
     const bool rest = request.size_bytes == kRestOfSegment;
-    if (rest && index + 1 != requests.size()) {
-      return Error(absl::StatusCode::kInvalidArgument,
-                   "only the last root may take the rest of the segment");
-    }
-    const uint64_t needed = at + (rest ? kCacheLine : request.size_bytes);
-    if (at > header.size_bytes || needed > header.size_bytes) {
-      return TooSmall(header.size_bytes, needed);
+    const uint64_t needed = rest ? kCacheLine : request.size_bytes;
+    if (at > header.size_bytes || needed > header.size_bytes - at) {
+      return TooSmall(header.size_bytes, at > UINT64_MAX - needed ? UINT64_MAX : at + needed);
     }
     root.component = static_cast<uint16_t>(request.component);
     root.kind = request.kind;
@@ -92,12 +112,7 @@ uint64_t StaticCheck(const SegmentHeaderData& header) {
   return Crc32c(header.roots, sizeof header.roots, sum);
 }
 
-absl::Status CheckOptions(const SegmentOptions& options) {
-  if (options.size_bytes < kSegmentBytesMin || options.size_bytes > kSegmentBytesMax) {
-    return Error(absl::StatusCode::kInvalidArgument,
-                 "segment size " + std::to_string(options.size_bytes) +
-                     " is out of range: use 1 MiB (1048576) to 64 GiB (68719476736)");
-  }
+absl::Status CheckCounts(const SegmentOptions& options) {
   if (options.participants_max > kParticipantsMax) {
     return Error(absl::StatusCode::kInvalidArgument,
                  std::to_string(options.participants_max) + " participants: use 1 to 4095");
@@ -105,6 +120,15 @@ absl::Status CheckOptions(const SegmentOptions& options) {
   if (options.lanes_per_participant > kLanesMax) {
     return Error(absl::StatusCode::kInvalidArgument,
                  std::to_string(options.lanes_per_participant) + " lanes: use 1 to 64");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOptions(const SegmentOptions& options) {
+  if (options.size_bytes < kSegmentBytesMin || options.size_bytes > kSegmentBytesMax) {
+    return Error(absl::StatusCode::kInvalidArgument,
+                 "segment size " + std::to_string(options.size_bytes) +
+                     " is out of range: use 1 MiB (1048576) to 64 GiB (68719476736)");
   }
   if ((options.mode & ~uint32_t{0777}) != 0 || (options.mode & 0600) != 0600) {
     return Error(absl::StatusCode::kInvalidArgument,
@@ -118,6 +142,7 @@ absl::Status Segment::Format(void* base, uint64_t size_bytes, const SegmentOptio
   const SegmentOptions options = WithDefaults(wanted, size_bytes);
   if (size_bytes < sizeof(SegmentHeaderData))
     return TooSmall(size_bytes, sizeof(SegmentHeaderData));
+  if (auto checked = CheckRequests(requests); !checked.ok()) return checked;
   auto* header = new (base) SegmentHeaderData{};
   header->format_version = kFormatVersion;
   header->header_bytes = sizeof(SegmentHeaderData);

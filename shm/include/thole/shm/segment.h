@@ -94,7 +94,8 @@ struct OpenOptions {
 
 class ForkGuard;
 
-/// Move-only owner of one mapping. Thread-safe to read; nothing in it changes after creation.
+/// Move-only owner of one mapping. Thread-safe to read; nothing in it changes after creation. A
+/// forked child inherits no mapping: the child opens the segment again.
 class Segment {
  public:
   /// Makes a segment. AlreadyExists, InvalidArgument (name, sizes), ResourceExhausted (no space:
@@ -119,6 +120,8 @@ class Segment {
   SegmentView view() const { return view_; }
   SegmentHeaderData& header() const { return *header_; }
   bool read_only() const { return read_only_; }
+  /// True in a child of fork: there is no mapping, and nothing that points into it may be used.
+  bool forked() const;
   const Place& place() const { return place_; }
   /// The file behind the mapping, for `MakeKernelPlatform`; -1 for memory places.
   int file() const { return file_; }
@@ -155,6 +158,7 @@ class Segment {
   uint64_t lane_bytes_ = 0;
   LaneAreaData lane_areas_[kComponents] = {};
   RootData roots_[kRootsMax] = {};
+  uint64_t mapped_bytes_ = 0;
   int file_ = -1;
   bool read_only_ = false;
   bool owns_mapping_ = false;

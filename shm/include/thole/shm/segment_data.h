@@ -9,8 +9,9 @@
 // The static facts and the roots are written before the segment gets its name and never again.
 //
 // state    CLEAN  -> DIRTY  by whoever attaches (the change count goes up with every attach)
-//          DIRTY  -> CLEAN  by whoever detaches and then sees every slot FREE, by CAS on the whole
-//                           word: an attach in between changed the count, and the CAS fails
+//          DIRTY  -> CLEAN  by whoever detaches, or repairs without a seat, and then sees every
+//                           slot FREE, by CAS on the whole word: an attach in between changed the
+//                           count, and the CAS fails
 //
 // Invariants (audit cites the numbers)
 //   S1  magic, format_version, layout_hash and static_check fit; size_bytes is not above the
@@ -57,7 +58,7 @@ struct LaneAreaData {
   uint32_t offset;  // from the start of the lane; 0 = none
   uint32_t size_bytes;
 };
-static_assert(sizeof(LaneAreaData) == 8);
+static_assert(sizeof(LaneAreaData) == 8 && std::has_unique_object_representations_v<LaneAreaData>);
 
 struct alignas(kCacheLine) SegmentHeaderData {
   // Line 0: static facts.
@@ -79,9 +80,9 @@ struct alignas(kCacheLine) SegmentHeaderData {
   uint64_t lanes_offset;
   uint64_t lane_bytes;
   // Line 2: words that live calls read or bump.
-  alignas(kCacheLine) Word32 frozen;  // != 0: a checkpoint asks every lane to stay outside
-  Word32 frozen_by;                   // slot + 1 of who asks
-  Word64 generations;                 // source of generations for queues and the like; only grows
+  alignas(kCacheLine) Word32 frozen;  // slot + 1 of who asks every lane to stay outside; 0 = nobody
+  uint32_t reserved_word;
+  Word64 generations;  // source of generations for queues and the like; only grows
   uint64_t reserved[6];
   LaneAreaData lane_areas[kComponents];
   RootData roots[kRootsMax];
