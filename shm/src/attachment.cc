@@ -1,40 +1,13 @@
 #include "thole/shm/attachment.h"
 
-#include <time.h>
-
-#include <algorithm>
 #include <bit>
-#include <cstring>
+#include <climits>
 
 #include "lane_state.h"
 #include "thole/shm/crash_point.h"
 #include "thole/shm/wait_list.h"
 
 namespace thole::shm {
-namespace {
-
-constexpr uint64_t kStateBits = 2;
-constexpr uint64_t kCountStep = uint64_t{1} << kStateBits;
-
-constexpr SegmentState StateOf(uint64_t word) { return static_cast<SegmentState>(word & 3); }
-
-void StoreName(SlotData& slot, std::string_view name) {
-  char padded[kSlotNameBytes] = {};
-  name.copy(padded, kSlotNameBytes - 1);
-  for (uint32_t i = 0; i < kSlotNameBytes / 8; ++i) {
-    uint64_t word;
-    std::memcpy(&word, padded + i * 8, 8);                // payload: from a local
-    slot.name[i].store(word, std::memory_order_release);  // before pid
-  }
-}
-
-uint64_t RealtimeNs() {
-  timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
-}
-
-}  // namespace
 
 Attachment::Attachment(Segment segment, std::unique_ptr<Platform> platform)
     : segment_(std::move(segment)),
@@ -44,6 +17,7 @@ Attachment::Attachment(Segment segment, std::unique_ptr<Platform> platform)
 
 absl::StatusOr<std::shared_ptr<Attachment>> Attachment::Make(Segment segment,
                                                              std::unique_ptr<Platform> platform) {
+  if (segment.forked()) return ForkedHandleError();
   if (segment.read_only()) {
     return Error(absl::StatusCode::kFailedPrecondition,
                  segment.place().Describe() + " is open for reading only: open it for writing");
@@ -54,7 +28,8 @@ absl::StatusOr<std::shared_ptr<Attachment>> Attachment::Make(Segment segment,
   if (platform == nullptr) {
     return Error(absl::StatusCode::kPermissionDenied,
                  segment.place().Describe() +
-                     " cannot be opened a second time through /proc/self/fd: is /proc mounted?");
+                     " cannot be opened a second time through /proc/self/fd: is /proc mounted, and "
+                     "is there a descriptor left?");
   }
   return std::shared_ptr<Attachment>(new Attachment(std::move(segment), std::move(platform)));
 }
@@ -70,148 +45,6 @@ void Attachment::Register(std::shared_ptr<RepairPart> part) {
   parts_[step] = std::move(part);
 }
 
-absl::Status Attachment::RefuseAfterReboot() {
-  SegmentHeaderData& header = segment_.header();
-  const uint64_t state = header.state.load(std::memory_order_acquire);  // H1
-  if (StateOf(state) == SegmentState::kClean || segment_.file() < 0) return absl::OkStatus();
-  const BootId boot = ReadBootId();
-  if (header.boot_id[0].load(std::memory_order_relaxed) == boot.words[0] &&  // same for the boot
-      header.boot_id[1].load(std::memory_order_relaxed) == boot.words[1]) {  // same for the boot
-    return absl::OkStatus();
-  }
-  for (uint32_t slot = 0; slot < segment_.participants_max(); ++slot) {
-    if (platform_->IsHeld(LockByte::kLife, slot)) return absl::OkStatus();  // proves the same boot
-  }
-  return Error(absl::StatusCode::kFailedPrecondition,
-               segment_.place().Describe() +
-                   " was in use when the machine went down: what it holds cannot be trusted; "
-                   "restore a checkpoint, or remove it and create it again",
-               ErrorKind::kUncleanShutdown);
-}
-
-void Attachment::MarkDirty() noexcept {
-  SegmentHeaderData& header = segment_.header();
-  const BootId boot = ReadBootId();
-  for (int i = 0; i < 2; ++i) {
-    header.boot_id[i].store(boot.words[i], std::memory_order_release);  // before DIRTY
-  }
-  uint64_t state = header.state.load(std::memory_order_relaxed);  // the exchange decides
-  uint64_t dirty;
-  do {
-    dirty = ((state & ~uint64_t{3}) + kCountStep) | static_cast<uint64_t>(SegmentState::kDirty);
-  } while (!header.state.compare_exchange_weak(state, dirty,
-                                               std::memory_order_seq_cst,  // H1, after slot LIVE
-                                               std::memory_order_relaxed));  // tried again
-}
-
-void Attachment::MarkCleanIfLast() noexcept {
-  SegmentHeaderData& header = segment_.header();
-  uint64_t state = header.state.load(std::memory_order_seq_cst);  // H1, before the slots are read
-  for (uint32_t i = 0; i < segment_.participants_max(); ++i) {
-    const uint64_t word = segment_.Slot(i)->word.load(std::memory_order_seq_cst);  // H1
-    if (SlotWord::Unpack(word).state != SlotState::kFree) return;
-  }
-  const uint64_t clean = (state & ~uint64_t{3}) | static_cast<uint64_t>(SegmentState::kClean);
-  header.state.compare_exchange_strong(state, clean,
-                                       std::memory_order_seq_cst,   // H1: fails after an attach
-                                       std::memory_order_relaxed);  // then it is dirty
-}
-
-bool Attachment::ClaimSlot(uint32_t index, std::string_view name) noexcept {
-  SlotData& slot = *segment_.Slot(index);
-  if (!platform_->TryHold(LockByte::kLife, index)) return false;
-  THOLE_CRASH_POINT("join.1");
-  uint64_t word = slot.word.load(std::memory_order_acquire);  // P-c: read again under the byte
-  const SlotWord seen = SlotWord::Unpack(word);
-  const uint64_t mine = SlotWord{seen.generation + 1, 0, SlotState::kLive}.Pack();
-  if (seen.state != SlotState::kFree ||
-      !slot.word.compare_exchange_strong(word, mine,
-                                         std::memory_order_seq_cst,     // H1, P-c; join.2 COMMIT
-                                         std::memory_order_relaxed)) {  // somebody else's
-    platform_->Drop(LockByte::kLife, index);
-    return false;
-  }
-  THOLE_CRASH_POINT("join.2");
-  const ProcessIdentity self = platform_->Self();
-  slot.uid.store(self.uid, std::memory_order_release);                        // before pid
-  slot.start_time.store(self.start_time, std::memory_order_release);          // before pid
-  slot.pid_namespace.store(self.pid_namespace, std::memory_order_release);    // before pid
-  slot.time_namespace.store(self.time_namespace, std::memory_order_release);  // before pid
-  slot.attached_ns.store(RealtimeNs(), std::memory_order_release);            // before pid
-  StoreName(slot, name);
-  THOLE_CRASH_POINT("join.3");
-  slot.pid.store(self.pid, std::memory_order_release);  // P-a; join.4, last
-  THOLE_CRASH_POINT("join.4");
-  slot_ = index;
-  generation_ = seen.generation + 1;
-  return true;
-}
-
-void Attachment::TakeSeat(uint32_t slot) {
-  const LanesOf mine = LanesInNameOf(slot, generation_, false);
-  lanes_.assign(mine.lanes.begin(), mine.lanes.begin() + mine.count);
-  for (Lane& lane : lanes_) {
-    ClearLane(lane.data());  // a freed slot is clean; bytes from elsewhere may say otherwise
-    loans_.SetLane(lane.index(), &lane.data());
-  }
-  uint64_t free_lanes = 0;
-  for (uint32_t i = 1; i < lanes_.size(); ++i) free_lanes |= uint64_t{1} << i;
-  free_lanes_.store(free_lanes, std::memory_order_release);  // process-local: lanes are set up
-}
-
-absl::Status Attachment::Join(std::string_view name) {
-  if (forked()) return ForkedHandleError();
-  if (joined())
-    return Error(absl::StatusCode::kFailedPrecondition, "this attachment has joined already");
-  if (auto refused = RefuseAfterReboot(); !refused.ok()) return refused;
-  RepairAll();
-  for (uint32_t slot = 0; slot < segment_.participants_max(); ++slot) {
-    const uint64_t word = segment_.Slot(slot)->word.load(std::memory_order_relaxed);  // a hint
-    if (SlotWord::Unpack(word).state != SlotState::kFree || !ClaimSlot(slot, name)) continue;
-    MarkDirty();
-    TakeSeat(slot);
-    joined_.store(true, std::memory_order_release);  // process-local: the seat is set up
-    return absl::OkStatus();
-  }
-  return Error(absl::StatusCode::kResourceExhausted,
-               segment_.place().Describe() + " has " + std::to_string(segment_.participants_max()) +
-                   " seats and all are taken: end a participant, or create the segment with more");
-}
-
-absl::Status Attachment::Leave(Deadline deadline) {
-  if (forked()) return ForkedHandleError();
-  if (!joined())
-    return Error(absl::StatusCode::kFailedPrecondition, "this attachment has not joined");
-  SlotData& slot = *segment_.Slot(slot_);
-  DeadParticipant self{*this, slot_, generation_, lanes_, true};
-  for (const auto& part : parts_) {
-    if (part == nullptr) continue;
-    while (part->Repair(self) == RepairOutcome::kLater) {
-      if (!deadline.PassedAt(platform_->NowNs())) continue;
-      return Error(absl::StatusCode::kDeadlineExceeded,
-                   "a live participant holds what leaving needs: try again with a later deadline");
-    }
-  }
-  THOLE_CRASH_POINT("leave.1");
-  joined_.store(false, std::memory_order_release);  // process-local: no further calls
-  for (Lane& lane : lanes_) ClearLane(lane.data());
-  slot.pid.store(0, std::memory_order_release);  // leave.2: unknown is alive
-  THOLE_CRASH_POINT("leave.2");
-  slot.word.store(SlotWord{generation_, 0, SlotState::kFree}.Pack(),
-                  std::memory_order_seq_cst);  // P-c, H1; leave.3 COMMIT
-  THOLE_CRASH_POINT("leave.3");
-  MarkCleanIfLast();
-  platform_->Drop(LockByte::kLife, slot_);
-  return absl::OkStatus();
-}
-
-void Attachment::Abandon() noexcept {
-  if (forked()) return;
-  for (auto& part : parts_) part.reset();
-  if (!joined_.exchange(false, std::memory_order_acq_rel)) return;  // process-local: no more calls
-  platform_->Drop(LockByte::kLife, slot_);
-}
-
 bool Attachment::BeginCall(uint32_t index, CallId call, Deadline deadline) noexcept {
   LaneData& lane = lanes_[index].data();
   SegmentHeaderData& header = segment_.header();
@@ -222,14 +55,32 @@ bool Attachment::BeginCall(uint32_t index, CallId call, Deadline deadline) noexc
     if (frozen == 0) [[likely]]
       return true;
     lane.in_call.store(0, std::memory_order_release);  // outside again: the checkpoint may go on
-    const int64_t now = platform_->NowNs();
-    if (deadline.PassedAt(now)) return false;
-    platform_->WaitWord(header.frozen, frozen, ~uint32_t{0},
-                        deadline.Before(now + kWaitSliceNs).monotonic_ns());
-    const uint32_t by = header.frozen_by.load(std::memory_order_relaxed);  // checked by RepairSlot
-    if (by != 0 && RepairSlot(by - 1) == RepairVerdict::kRepaired) {
-      header.frozen.store(0, std::memory_order_release);  // nobody is left to thaw it
-    }
+    if (!WaitForThaw(frozen, deadline)) return false;
+  }
+}
+
+bool Attachment::WaitForThaw(uint32_t frozen, Deadline deadline) noexcept {
+  // TRUST: who asks by the range of slots; one that is not taken asks for nothing.
+  const SlotData* slot = segment_.Slot(frozen - 1);
+  if (slot == nullptr || SlotWord::Unpack(slot->word.load(std::memory_order_acquire))  // P-c
+                                 .state == SlotState::kFree) {
+    Thaw(frozen);
+    return true;
+  }
+  if (RepairSlot(frozen - 1) == RepairVerdict::kRepaired) return true;
+  const int64_t now = platform_->NowNs();
+  if (deadline.PassedAt(now)) return false;
+  platform_->WaitWord(segment_.header().frozen, frozen, ~uint32_t{0},
+                      deadline.Before(now + kWaitSliceNs).monotonic_ns());
+  return true;
+}
+
+// Ends the pause that the participant `frozen - 1` asked for, unless it has ended.
+void Attachment::Thaw(uint32_t frozen) noexcept {
+  Word32& word = segment_.header().frozen;
+  if (word.compare_exchange_strong(frozen, 0, std::memory_order_release,  // after the checkpoint
+                                   std::memory_order_relaxed)) {          // nothing to end
+    platform_->WakeWord(word, INT_MAX, ~uint32_t{0});
   }
 }
 
@@ -254,7 +105,8 @@ Call Attachment::Enter(CallId call, Deadline deadline) noexcept {
              !lane_zero_.try_lock() && !lane_zero_.try_lock_until(until)) {
     return {};
   }
-  if (BeginCall(0, call, deadline)) return Call(this, 0);
+  // Leave may have closed the door while this thread waited.
+  if (joined() && BeginCall(0, call, deadline)) return Call(this, 0);
   lane_zero_.unlock();
   return {};
 }
@@ -265,6 +117,7 @@ Call Attachment::TryEnter(CallId call) noexcept {
 }
 
 void Attachment::EndCall(uint32_t index) noexcept {
+  if (forked()) return;  // the call goes on in the parent
   lanes_[index].data().in_call.store(0, std::memory_order_release);  // after the call's last store
   if (index == 0) {
     lane_zero_.unlock();
@@ -273,9 +126,45 @@ void Attachment::EndCall(uint32_t index) noexcept {
   }
 }
 
+// Closes the door and takes every lane; false, and open again, when a call lasts until the
+// deadline.
+bool Attachment::KeepCallsOut(Deadline deadline) noexcept {
+  joined_.store(false, std::memory_order_release);  // process-local: Enter gives no lane now
+  const uint64_t all = (~uint64_t{0} >> (64 - lanes_.size())) & ~uint64_t{1};
+  uint64_t taken = 0;
+  bool zero = false;
+  for (;;) {
+    taken |= free_lanes_.exchange(0, std::memory_order_acquire);  // after EndCall
+    zero = zero || lane_zero_.try_lock();
+    if (taken == all && zero) break;
+    if (deadline.PassedAt(platform_->NowNs())) {
+      free_lanes_.fetch_or(taken, std::memory_order_release);  // given back unused
+      if (zero) lane_zero_.unlock();
+      joined_.store(true, std::memory_order_release);  // process-local: open again
+      return false;
+    }
+    Pause(deadline);
+  }
+  lane_zero_.unlock();  // whoever gets it now looks at joined_ once more
+  return true;
+}
+
+void Attachment::LetCallsIn() noexcept {
+  const uint64_t all = (~uint64_t{0} >> (64 - lanes_.size())) & ~uint64_t{1};
+  joined_.store(true, std::memory_order_release);        // process-local: open again
+  free_lanes_.fetch_or(all, std::memory_order_release);  // given back unused
+}
+
+// One short wait for something that tells nobody when it ends.
+void Attachment::Pause(Deadline deadline) noexcept {
+  platform_->WaitWord(segment_.header().frozen, 0, ~uint32_t{0},
+                      deadline.Before(platform_->NowNs() + kShortWaitSliceNs).monotonic_ns());
+}
+
 LoanRef Attachment::TakeLoan(Lane& lane, BlockSource* heap, Deadline deadline) noexcept {
+  if (forked()) return {};
   if (LoanRef loan = loans_.Take(lane.index())) return loan;
-  if (heap == nullptr) return {};
+  if (heap == nullptr || !loans_.HasRoom(lane.index())) return {};
   //   step     dies after                      reserved   recovered by alloc's first step
   //   chunk.1  a block is on the reserved loan block      not in the chain: plain, freed
   //   chunk.2  zeroed, its next set            block      the same
@@ -289,7 +178,7 @@ LoanRef Attachment::TakeLoan(Lane& lane, BlockSource* heap, Deadline deadline) n
   }
   THOLE_CRASH_POINT("chunk.1");
   const uint64_t offset = data.reserved.block.load(std::memory_order_relaxed);  // own loan
-  auto* chunk = view().At<LoanChunkData>(offset);
+  auto* chunk = view().At<LoanChunkData>(offset);  // TRUST: offset by the view
   if (chunk == nullptr) return {};
   for (LoanData& loan : chunk->loans) ClearLoan(loan);
   const uint64_t first = data.first_chunk.load(std::memory_order_relaxed);  // own lane

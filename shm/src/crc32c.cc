@@ -23,11 +23,6 @@ constexpr std::array<uint32_t, 256> MakeTable() {
 }
 constexpr std::array<uint32_t, 256> kTable = MakeTable();
 
-uint32_t BySoftware(const unsigned char* data, size_t bytes, uint32_t crc) {
-  for (size_t i = 0; i < bytes; ++i) crc = crc >> 8 ^ kTable[(crc ^ data[i]) & 0xff];
-  return crc;
-}
-
 #if defined(__x86_64__)
 __attribute__((target("sse4.2"))) uint32_t ByInstruction(const unsigned char* data, size_t bytes,
                                                          uint32_t crc) {
@@ -46,11 +41,19 @@ __attribute__((target("sse4.2"))) uint32_t ByInstruction(const unsigned char* da
 }  // namespace
 
 uint32_t Crc32c(const void* data, size_t bytes, uint32_t seed) {
-  const auto* from = static_cast<const unsigned char*>(data);
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("sse4.2")) return ~ByInstruction(from, bytes, ~seed);
+  if (__builtin_cpu_supports("sse4.2")) {
+    return ~ByInstruction(static_cast<const unsigned char*>(data), bytes, ~seed);
+  }
 #endif
-  return ~BySoftware(from, bytes, ~seed);
+  return Crc32cByTable(data, bytes, seed);
+}
+
+uint32_t Crc32cByTable(const void* data, size_t bytes, uint32_t seed) {
+  const auto* from = static_cast<const unsigned char*>(data);
+  uint32_t crc = ~seed;
+  for (size_t i = 0; i < bytes; ++i) crc = crc >> 8 ^ kTable[(crc ^ from[i]) & 0xff];
+  return ~crc;
 }
 
 }  // namespace thole::shm

@@ -2,6 +2,8 @@
 
 #include <bit>
 
+#include "thole/shm/crash_point.h"
+
 namespace thole::shm {
 
 LoanTable::LoanTable(uint32_t lanes)
@@ -18,10 +20,15 @@ void LoanTable::AddGroup(LaneLoans& lane, LoanData* loans) {
 
 void LoanTable::SetLane(uint32_t lane, LaneData* data) { AddGroup(lanes_[lane], data->loans); }
 
+bool LoanTable::HasRoom(uint32_t lane) const {
+  const uint32_t groups =
+      lanes_[lane].groups.load(std::memory_order_relaxed);  // only its lane adds
+  return groups + kChunkLoans / 64 <= kGroupsMax;
+}
+
 bool LoanTable::AddChunk(uint32_t lane, LoanChunkData* chunk) {
+  if (!HasRoom(lane)) return false;
   LaneLoans& loans = lanes_[lane];
-  const uint32_t groups = loans.groups.load(std::memory_order_relaxed);  // only its lane adds
-  if (groups + kChunkLoans / 64 > kGroupsMax) return false;
   for (uint32_t i = 0; i < kChunkLoans; i += 64) AddGroup(loans, &chunk->loans[i]);
   return true;
 }
@@ -57,8 +64,10 @@ LoanRef LoanTable::Take(uint32_t lane) {
 
 void LoanTable::Return(LoanRef loan) {
   const uint64_t bit = uint64_t{1} << (loan.index() % 64);
-  taken_.fetch_sub(1, std::memory_order_relaxed);               // a statistic
-  GroupOf(loan).free.fetch_or(bit, std::memory_order_release);  // after the loan was emptied
+  taken_.fetch_sub(1, std::memory_order_relaxed);  // a statistic
+  [[maybe_unused]] const uint64_t free =
+      GroupOf(loan).free.fetch_or(bit, std::memory_order_release);  // after the loan was emptied
+  THOLE_DCHECK((free & bit) == 0);
 }
 
 std::atomic<uint32_t>& LoanTable::Shares(LoanRef loan) {

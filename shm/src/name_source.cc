@@ -35,6 +35,8 @@ const char* Problem(std::string_view name) {
     if (byte < 0x20 || byte == 0x7f) return "contains a control character";
     const size_t length = SequenceLength(name.substr(i));
     if (length == 0) return "is not UTF-8";
+    const bool is_c1 = byte == 0xc2 && static_cast<unsigned char>(name[i + 1]) < 0xa0;
+    if (is_c1) return "contains a control character";  // U+0080 .. U+009F
     i += length;
   }
   return nullptr;

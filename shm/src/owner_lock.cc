@@ -34,8 +34,10 @@ LockResult WaitForOwner(Lane& lane, OwnerLockData& lock, uint64_t word, Deadline
   Platform& platform = attachment.platform();
   const OwnerId owner = OwnerId::Unpack(word);
   const LifeState life = attachment.Probe(owner.slot, owner.generation);
-  if (life == LifeState::kDead && attachment.ReleaseLocksOf(owner.slot) != RepairVerdict::kTaken) {
-    return LockResult::kOk;
+  if (life == LifeState::kDead) {
+    const RepairVerdict verdict = attachment.ReleaseLocksOf(owner.slot, &lock);
+    if (verdict == RepairVerdict::kBroken) return LockResult::kCorrupt;
+    if (verdict != RepairVerdict::kTaken) return LockResult::kOk;
   }
   uint64_t now_word = lock.word.load(std::memory_order_relaxed);  // the next CAS decides
   if (life == LifeState::kNobody && (now_word & ~kWaitersBit) == (word & ~kWaitersBit)) {
@@ -60,7 +62,7 @@ LockResult TryLock(Lane& lane, OwnerLockData& lock) noexcept {
   NameLock(lane, lock);
   uint64_t word = 0;
   if (lock.word.compare_exchange_strong(word, lane.owner(),
-                                        std::memory_order_acquire,     // L1; lock.2 COMMIT
+                                        std::memory_order_acq_rel,     // L1; lock.2, after lock.1
                                         std::memory_order_relaxed)) {  // only reported
     THOLE_CRASH_POINT("lock.2");
     return LockResult::kOk;
@@ -75,7 +77,7 @@ LockResult Lock(Lane& lane, OwnerLockData& lock, Deadline deadline) noexcept {
   for (int turn = 0;; ++turn) {
     uint64_t word = 0;
     if (lock.word.compare_exchange_weak(word, take,
-                                        std::memory_order_acquire,     // L1; lock.2 COMMIT
+                                        std::memory_order_acq_rel,     // L1; lock.2, after lock.1
                                         std::memory_order_relaxed)) {  // looked at again below
       THOLE_CRASH_POINT("lock.2");
       return LockResult::kOk;

@@ -9,22 +9,41 @@
 
 namespace thole::shm {
 
+namespace {
+
+// Whether somebody who holds a life byte is gone all the same: then a forked child inherited the
+// lock. `started` is what the kernel says about the pid, `start_time` what its owner wrote.
+bool IsGone(std::optional<uint64_t> started, uint64_t start_time) {
+  if (!started) return false;
+  return *started == 0 || (start_time != 0 && *started != start_time);
+}
+
+bool IsOwnedBy(const OwnerLockData& lock, uint32_t slot, uint32_t generation) {
+  const uint64_t word = lock.word.load(std::memory_order_relaxed);  // the repair right is ours
+  const OwnerId owner = OwnerId::Unpack(word);
+  return word != 0 && owner.slot == slot && owner.generation == generation;
+}
+
+}  // namespace
+
 LifeState Attachment::Probe(uint32_t index, uint32_t generation) noexcept {
+  if (forked()) return LifeState::kAlive;
   SlotData* slot = segment_.Slot(index);
   if (slot == nullptr) return LifeState::kNobody;
   const SlotWord before = SlotWord::Unpack(slot->word.load(std::memory_order_acquire));  // P-a
   if (before.state == SlotState::kFree || before.generation != generation)
     return LifeState::kNobody;
-  if (joined() && index == slot_ && generation == generation_) return LifeState::kAlive;
-  const uint32_t pid = slot->pid.load(std::memory_order_acquire);                // P-a
+  if (life_byte_.load(std::memory_order_seq_cst) == index) return LifeState::kAlive;  // it is ours
+  const uint32_t pid = slot->pid.load(std::memory_order_acquire);                     // P-a
   const uint64_t start_time = slot->start_time.load(std::memory_order_acquire);  // fits pid, or:
-  const uint64_t pid_namespace = slot->pid_namespace.load(std::memory_order_acquire);
-  const uint64_t time_namespace = slot->time_namespace.load(std::memory_order_acquire);
+  const uint64_t pid_namespace = slot->pid_namespace.load(std::memory_order_acquire);    // fits pid
+  const uint64_t time_namespace = slot->time_namespace.load(std::memory_order_acquire);  // fits pid
   const bool held = platform_->IsHeld(LockByte::kLife, index);
   std::optional<uint64_t> started;
   if (held && pid != 0) {
     const ProcessIdentity self = platform_->Self();
-    if (pid_namespace == self.pid_namespace && time_namespace == self.time_namespace) {
+    if (pid_namespace != 0 && pid_namespace == self.pid_namespace &&
+        time_namespace == self.time_namespace) {
       started = platform_->StartTimeOf(pid);
     }
   }
@@ -35,10 +54,7 @@ LifeState Attachment::Probe(uint32_t index, uint32_t generation) noexcept {
       slot->start_time.load(std::memory_order_acquire) != start_time) {  // still the same claim?
     return LifeState::kAlive;
   }
-  if (!held) return LifeState::kDead;
-  // The byte is locked, but the process is gone: a forked child inherited the lock.
-  if (started && *started != start_time) return LifeState::kDead;
-  return LifeState::kAlive;
+  return !held || IsGone(started, start_time) ? LifeState::kDead : LifeState::kAlive;
 }
 
 class Attachment::RepairRight {
@@ -113,9 +129,15 @@ bool Attachment::RunSteps(SlotData& slot, DeadParticipant& dead) noexcept {
   return true;
 }
 
-void Attachment::FreeSlot(SlotData& slot, std::span<Lane> lanes) noexcept {
+// What P1 demands, and an end to the pause that this participant may have asked for.
+void Attachment::EmptySlot(SlotData& slot, uint32_t index, std::span<Lane> lanes) noexcept {
   for (Lane& lane : lanes) ClearLane(lane.data());
-  slot.pid.store(0, std::memory_order_release);  // repair.3, before the slot is free
+  Thaw(index + 1);
+  slot.pid.store(0, std::memory_order_release);  // unknown is alive; before the slot is free
+}
+
+void Attachment::FreeSlot(SlotData& slot, uint32_t index, std::span<Lane> lanes) noexcept {
+  EmptySlot(slot, index, lanes);  // repair.3
   THOLE_CRASH_POINT("repair.3");
   const SlotWord word = SlotWord::Unpack(slot.word.load(std::memory_order_relaxed));  // ours
   slot.word.store(SlotWord{word.generation, 0, SlotState::kFree}.Pack(),
@@ -125,7 +147,9 @@ void Attachment::FreeSlot(SlotData& slot, std::span<Lane> lanes) noexcept {
   repairs_done_.fetch_add(1, std::memory_order_relaxed);                     // a statistic
 }
 
-RepairVerdict Attachment::Repair(uint32_t index, bool locks_only) noexcept {
+RepairVerdict Attachment::Repair(uint32_t index, bool locks_only,
+                                 const OwnerLockData* stalled_on) noexcept {
+  if (forked()) return RepairVerdict::kNothing;
   SlotData* slot = segment_.Slot(index);
   if (slot == nullptr) return RepairVerdict::kNothing;
   uint64_t word = slot->word.load(std::memory_order_acquire);  // P-a
@@ -147,34 +171,39 @@ RepairVerdict Attachment::Repair(uint32_t index, bool locks_only) noexcept {
   DeadParticipant dead{*this, index, generation, std::span(lanes.lanes).first(lanes.count), false};
   if (locks_only) {
     ReleaseLocks(dead.lanes);
-    return RepairVerdict::kLater;
+    return stalled_on != nullptr && IsOwnedBy(*stalled_on, index, generation)
+               ? RepairVerdict::kBroken
+               : RepairVerdict::kLater;
   }
   if (!RunSteps(*slot, dead)) return RepairVerdict::kLater;
-  FreeSlot(*slot, dead.lanes);
+  FreeSlot(*slot, index, dead.lanes);
   return RepairVerdict::kRepaired;
 }
 
 RepairVerdict Attachment::RepairSlot(uint32_t slot) noexcept {
-  if (forked() || (joined() && slot == slot_)) return RepairVerdict::kNothing;
-  return Repair(slot, false);
+  return Repair(slot, false, nullptr);
 }
 
-RepairVerdict Attachment::ReleaseLocksOf(uint32_t slot) noexcept { return Repair(slot, true); }
+RepairVerdict Attachment::ReleaseLocksOf(uint32_t slot, const OwnerLockData* stalled_on) noexcept {
+  return Repair(slot, true, stalled_on);
+}
 
 uint32_t Attachment::RepairAll() noexcept {
+  if (forked()) return 0;
   uint32_t repaired = 0;
   for (uint32_t slot = 0; slot < segment_.participants_max(); ++slot) {
     const uint64_t word = segment_.Slot(slot)->word.load(std::memory_order_relaxed);  // a hint
     if (SlotWord::Unpack(word).state == SlotState::kFree) continue;
     if (RepairSlot(slot) == RepairVerdict::kRepaired) ++repaired;
   }
+  if (repaired > 0 && !joined()) MarkCleanIfLast();
   return repaired;
 }
 
 bool ForEachLoan(SegmentView view, LaneData& lane, const std::function<void(LoanData&)>& visit) {
   for (LoanData& loan : lane.loans) visit(loan);
-  // TRUST: each link by the view; the length by how many chunks could fit.
-  uint64_t left = view.size_bytes() / sizeof(LoanChunkData);
+  // TRUST: each link by the view; the length by how many a lane may have.
+  uint32_t left = kChunksPerLane;
   uint64_t offset = lane.first_chunk.load(std::memory_order_acquire);  // P-b
   while (offset != 0) {
     auto* chunk = view.At<LoanChunkData>(offset);

@@ -12,8 +12,8 @@
 //
 // Guarantees. Thread-safe. A participant counts as dead only when the kernel says so: its life byte
 // is unlocked, or it is locked but the process is gone (a forked child inherited the lock). No
-// time-out is evidence of death. After fork every call in the child answers kForkedHandle and every
-// destructor does nothing.
+// time-out is evidence of death. After fork every call in the child answers kForkedHandle, an empty
+// Call or "nothing", and every destructor does nothing.
 //
 //   step       dies after                          slot          recovered by
 //   join.1     life byte taken                     FREE          the kernel drops the byte
@@ -58,14 +58,17 @@ enum class RepairVerdict : uint8_t {
   kRepaired,  ///< the slot is FREE
   kLater,     ///< steps are pending: a component is not linked here, or a live one holds a lock
   kTaken,     ///< another survivor is at it
+  kBroken,  ///< the lock names the dead one, but no lane of it names the lock: bytes that cannot be
 };
 
 /// Number of a public call, stored in the lane while it runs; 0 = outside.
 using CallId = uint64_t;
 
 class Attachment;
+struct OwnerLockData;
 
-/// A lane for the length of one call. Move-only; gives the lane back when destroyed.
+/// A lane for the length of one call. Move-only; gives the lane back when destroyed, on the thread
+/// that entered.
 class [[nodiscard]] Call {
  public:
   Call() = default;
@@ -102,9 +105,10 @@ class Attachment {
   void Register(std::shared_ptr<RepairPart> part);
   /// Repairs whoever is dead, then claims a seat. ResourceExhausted when every seat is taken by the
   /// living; FailedPrecondition with kUncleanShutdown when the segment was in use as the machine
-  /// went down.
+  /// went down. `name` is for people: empty, or a name as of IsValidName of up to 39 bytes.
   absl::Status Join(std::string_view name);
-  /// Gives everything back and frees the seat. DeadlineExceeded while a live participant holds a
+  /// Gives everything back and frees the seat, for good: to take part again, make another
+  /// attachment. DeadlineExceeded while a thread is inside a call, or a live participant holds a
   /// lock that this needs; the seat stays then.
   absl::Status Leave(Deadline deadline);
 
@@ -138,7 +142,7 @@ class Attachment {
   /// Repairs every dead participant; returns how many slots became free.
   uint32_t RepairAll() noexcept;
   /// Only the locks of a dead participant: what a caller does that stalls on one of them.
-  RepairVerdict ReleaseLocksOf(uint32_t slot) noexcept;
+  RepairVerdict ReleaseLocksOf(uint32_t slot, const OwnerLockData* stalled_on = nullptr) noexcept;
   /// Repairs finished by this attachment since it was made.
   uint64_t repairs_done() const {
     return repairs_done_.load(std::memory_order_relaxed);
@@ -150,13 +154,20 @@ class Attachment {
 
  private:
   Attachment(Segment segment, std::unique_ptr<Platform> platform);
-  // attachment.cc
+  // seat.cc
   absl::Status RefuseAfterReboot();
+  absl::Status RefuseName(std::string_view name) const;
   void MarkDirty() noexcept;
   void MarkCleanIfLast() noexcept;
   bool ClaimSlot(uint32_t slot, std::string_view name) noexcept;
   void TakeSeat(uint32_t slot);
+  // attachment.cc
   bool BeginCall(uint32_t index, CallId call, Deadline deadline) noexcept;
+  bool WaitForThaw(uint32_t frozen, Deadline deadline) noexcept;
+  void Thaw(uint32_t frozen) noexcept;
+  bool KeepCallsOut(Deadline deadline) noexcept;
+  void LetCallsIn() noexcept;
+  void Pause(Deadline deadline) noexcept;
   // recover.cc
   /// The right to repair one slot: a process-local mutex, then the kernel's byte, then a re-check.
   class RepairRight;
@@ -166,11 +177,12 @@ class Attachment {
     uint32_t count;
   };
   LanesOf LanesInNameOf(uint32_t slot, uint32_t generation, bool for_dead) noexcept;
-  RepairVerdict Repair(uint32_t slot, bool locks_only) noexcept;
+  RepairVerdict Repair(uint32_t slot, bool locks_only, const OwnerLockData* stalled_on) noexcept;
   /// Runs the pending steps; the caller has the repair right. False when one must wait.
   bool RunSteps(SlotData& slot, DeadParticipant& dead) noexcept;
   void ReleaseLocks(std::span<Lane> lanes) noexcept;
-  void FreeSlot(SlotData& slot, std::span<Lane> lanes) noexcept;
+  void EmptySlot(SlotData& slot, uint32_t index, std::span<Lane> lanes) noexcept;
+  void FreeSlot(SlotData& slot, uint32_t index, std::span<Lane> lanes) noexcept;
 
   Segment segment_;
   std::unique_ptr<Platform> platform_;
@@ -180,7 +192,12 @@ class Attachment {
   std::atomic<uint64_t> free_lanes_{0};  // bit i: lane i (never lane 0)
   std::timed_mutex lane_zero_;
   std::unique_ptr<std::mutex[]> repairing_;  // one per slot: the kernel lock is per attachment
+  std::mutex seat_;                          // one Join or Leave at a time
   std::atomic<bool> joined_{false};
+  bool left_ = false;  // under seat_
+  // The slot whose life byte is ours: the kernel does not tell us about our own locks.
+  static constexpr uint32_t kNoSlot = ~uint32_t{0};
+  std::atomic<uint32_t> life_byte_{kNoSlot};
   uint32_t slot_ = 0;
   uint32_t generation_ = 0;
   std::atomic<uint64_t> repairs_done_{0};

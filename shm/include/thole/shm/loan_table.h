@@ -2,7 +2,7 @@
 //
 //   #include <thole/shm/loan_table.h>
 //   thole::shm::LoanRef Borrow(thole::shm::LoanTable& loans) {
-//     return loans.Take(0);  // null when all are in use: Attachment::GrowLoans adds a chunk
+//     return loans.Take(0);  // null when all are in use: Attachment::TakeLoan adds a chunk
 //   }
 //
 // A slot is offered again only after the call that emptied it has committed: `Return` comes last.
@@ -41,13 +41,16 @@ class LoanRef {
 /// Thread-safe. Take and Return are one or two process-local atomic operations.
 class LoanTable {
  public:
-  static constexpr uint32_t kChunksMax = 64;
+  static constexpr uint32_t kChunksMax = kChunksPerLane;
 
   explicit LoanTable(uint32_t lanes);
   /// Says where the inline loans of a lane are. Before any other use of that lane.
   void SetLane(uint32_t lane, LaneData* data);
   /// Adds a linked chunk of a lane. False when the lane has kChunksMax.
   bool AddChunk(uint32_t lane, LoanChunkData* chunk);
+
+  /// Whether AddChunk would succeed: asked before a chunk is allocated.
+  bool HasRoom(uint32_t lane) const;
 
   /// A free slot, of `lane` if it has one, else of any lane; null when all are in use.
   LoanRef Take(uint32_t lane);

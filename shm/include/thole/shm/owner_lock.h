@@ -30,7 +30,8 @@ namespace thole::shm {
 struct OwnerLockData {
   Word64 word;
 };
-static_assert(sizeof(OwnerLockData) == 8);
+static_assert(sizeof(OwnerLockData) == 8 &&
+              std::has_unique_object_representations_v<OwnerLockData>);
 
 enum class LockResult : uint8_t {
   kOk,

@@ -33,7 +33,7 @@
 //   P1  a FREE slot has pid 0, empty logs, no lock, no intent, and only empty loans
 //   P2  the log count is at most 31, every entry names an aligned word of 4 or 8 bytes inside
 //   P3  lock is 0 or the offset of a word inside the segment
-//   P4  the chunk chain ends, and has at most as many links as chunks fit into the segment
+//   P4  the chunk chain ends, and has at most kChunksPerLane links
 //   P5  an empty loan has ticket 0 or a ticket whose step a repair finds done
 //
 // Edges (release -> acquire)
@@ -145,6 +145,7 @@ struct LogEntryData {
   Word64 where;  // offset << 4 | width in bytes (4 or 8)
   Word64 old;    // the value before
 };
+static_assert(sizeof(LogEntryData) == 16 && std::has_unique_object_representations_v<LogEntryData>);
 struct alignas(kCacheLine) UndoLogData {
   Word64 count;  // 0 = committed
   uint64_t reserved;
@@ -158,7 +159,7 @@ struct alignas(kCacheLine) IntentData {
   Word64 word;
   Word64 arguments[kIntentArguments];
 };
-static_assert(sizeof(IntentData) == 128);
+static_assert(sizeof(IntentData) == 128 && std::has_unique_object_representations_v<IntentData>);
 
 inline constexpr uint32_t kInlineLoans = 64;
 struct alignas(kCacheLine) LaneData {
@@ -176,6 +177,7 @@ static_assert(offsetof(LaneData, loans) == 704 && sizeof(LaneData) == 2752);
 static_assert(std::has_unique_object_representations_v<LaneData>);
 
 inline constexpr uint32_t kChunkLoans = 256;
+inline constexpr uint32_t kChunksPerLane = 64;
 /// Further loans of a lane, in a block of the heap; linked in by one store once it is zeroed.
 struct LoanChunkData {
   Word64 next;  // offset of the next chunk

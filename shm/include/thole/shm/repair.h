@@ -44,8 +44,8 @@ class RepairPart {
   virtual RepairOutcome Repair(DeadParticipant& dead) = 0;
 };
 
-/// Calls `visit` for every loan of a lane, inline ones first, then those of its chunks. Bounded by
-/// what fits into the segment; a chain that leaves it ends. False when the chain was not
+/// Calls `visit` for every loan of a lane, inline ones first, then those of its chunks. At most
+/// kChunksPerLane chunks; a chain that leaves the segment ends. False when the chain was not
 /// believable.
 bool ForEachLoan(SegmentView view, LaneData& lane, const std::function<void(LoanData&)>& visit);
 

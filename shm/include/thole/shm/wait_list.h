@@ -32,7 +32,7 @@ struct WaitListData {
   Word32 sequence;  // what sleepers wait on; bumped by every wake-up
   Word32 waiters;   // a bit per hash of a slot
 };
-static_assert(sizeof(WaitListData) == 8);
+static_assert(sizeof(WaitListData) == 8 && std::has_unique_object_representations_v<WaitListData>);
 
 struct WaitTicket {
   uint32_t sequence;
