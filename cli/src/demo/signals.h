@@ -1,0 +1,36 @@
+// SignalWatch: Ctrl-C and the like arrive where the supervisor waits, and nowhere else.
+#pragma once
+
+#include <signal.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace thole::cli::demo {
+
+/// Blocks the signals that end a program, for this thread and those it starts, while it lives.
+class SignalWatch {
+ public:
+  SignalWatch() {
+    sigemptyset(&watched_);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) sigaddset(&watched_, signal);
+    pthread_sigmask(SIG_BLOCK, &watched_, &before_);
+  }
+  ~SignalWatch() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalWatch(const SignalWatch&) = delete;
+  SignalWatch& operator=(const SignalWatch&) = delete;
+
+  /// Waits for so long; true when one of them came.
+  bool WaitFor(int64_t nanoseconds) {
+    const int64_t left = std::max<int64_t>(nanoseconds, 0);
+    const timespec span{left / 1'000'000'000, static_cast<long>(left % 1'000'000'000)};
+    return sigtimedwait(&watched_, nullptr, &span) > 0;
+  }
+
+ private:
+  sigset_t watched_;
+  sigset_t before_;
+};
+
+}  // namespace thole::cli::demo
