@@ -119,3 +119,58 @@ def fields(project):
                     yield Problem(source.path, source.line_at(start), f"{name} holds {what}")
                     break
             position += len(statement)
+
+
+LISTED = re.compile(r"^//   ([A-Z]\d{1,2})\s+\S")
+INVARIANTS = "// Bytes.\n// Invariants (audit cites the numbers)\n//   A1  one\n//       of two lines\n//   A2  two\n//\n"
+
+
+def invariants(source):
+    """{number: line} of the list that begins with `// Invariants` in a head comment."""
+    found, inside = {}, False
+    for number, line in enumerate(source.lines, 1):
+        if line.startswith("// Invariants"):
+            inside = True
+        elif inside and not line.startswith("//  "):
+            break
+        elif inside and LISTED.match(line):
+            found[LISTED.match(line).group(1)] = number
+    return found
+
+
+@rule(
+    "invariant",
+    "every numbered invariant is checked by an audit, every finding cites one",
+    bad=[
+        {
+            "alloc/include/thole/alloc/heap_data.h": INVARIANTS,
+            "alloc/src/audit.cc": 'void F() { findings.Add("A1", 0, "x"); }\n',
+        },
+        {
+            "alloc/include/thole/alloc/heap_data.h": INVARIANTS,
+            "alloc/src/audit.cc": 'auto a = {"A1", "A2"}; void F() { found.Add("A3", 0, "x"); }\n',
+        },
+    ],
+    good=[
+        {
+            "alloc/include/thole/alloc/heap_data.h": INVARIANTS,
+            "alloc/src/audit.cc": 'void F() { Add("A1", 0, "x");\n  Mismatch("A2"); }\n',
+        }
+    ],
+)
+def audited(project):
+    listed, cited = {}, {}
+    for source in project.product():
+        for name, line in invariants(source).items():
+            listed[name] = (source.path, line)
+        for match in re.finditer(r'(\.Add\(\s*)?"([A-Z]\d{1,2})"', source.code):
+            if source.path.endswith(".cc") or match.group(1):
+                place = (source.path, source.line_at(match.start()), bool(match.group(1)))
+                cited.setdefault(match.group(2), []).append(place)
+    for name, (path, line) in listed.items():
+        if name not in cited:
+            yield Problem(path, line, f"no audit cites invariant {name}")
+    for name, places in cited.items():
+        for path, line, is_finding in places:
+            if is_finding and name not in listed:
+                yield Problem(path, line, f"invariant {name} stands in no list")

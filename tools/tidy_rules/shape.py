@@ -120,6 +120,19 @@ def long_files(project):
             yield Problem(source.path, 1, f"{lines} lines; is there a second file inside?")
 
 
+@rule(
+    "width",
+    "a line has at most 100 columns; clang-format leaves comments, which may be drawings, alone",
+    bad=[{"shm/src/x.cc": "// " + "x" * 98 + "\n"}],
+    good=[{"shm/src/x.cc": "// " + "x" * 97 + "\n"}],
+)
+def widths(project):
+    for source in project.cpp():
+        for number, line in enumerate(source.lines, 1):
+            if len(line) > 100:
+                yield Problem(source.path, number, f"{len(line)} columns")
+
+
 def functions(source):
     """(first line, lines, name) of every function body."""
     for scope in source.scopes:

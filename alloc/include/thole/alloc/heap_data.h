@@ -52,9 +52,8 @@
 //   A8  (quiet segment) every USED block has exactly one holder, and no holder names anything else
 //
 // Edges (release -> acquire)
-//   L1   heap lock released  ->  heap lock taken     (owner_lock.h) all that follows it
-//   A-a  header word, logged ->  BlockSize: word     a size that was committed or is being
-//   committed
+//   L1   heap lock released  ->  heap lock taken    (owner_lock.h) all that follows it
+//   A-a  header word, logged ->  BlockSize: word    a size that was committed, or is about to be
 #pragma once
 
 #include <bit>

@@ -9,11 +9,11 @@
 //     return descriptor;  // TryPush fills in block and sequence
 //   }
 //
-//  0        8            16                    20     24        28         32         40        48
-//  +--------+------------+----------------------+------+---------+----------+----------+---------+--
-//  | block  | size_bytes | payload : 24, flags 8| type | source  | checksum | sequence | time    |
-//  correlation
-//  +--------+------------+----------------------+------+---------+----------+----------+---------+--
+//  0       8            16              20     24       28         32         40     48
+//  +-------+------------+---------------+------+--------+----------+----------+------+------------+
+//  | block | size_bytes | payload 24,   | type | source | checksum | sequence | time | correlation|
+//  |       |            | flags 8       |      |        |          |          |      |            |
+//  +-------+------------+---------------+------+--------+----------+----------+------+------------+
 //
 // Plain data: copied into a cell and out of it. It counts nothing and owns nothing; who holds the
 // block is said by exactly one cell, loan or list (design: one holder).

@@ -1,9 +1,8 @@
 // The bytes of the registry: a table of entries, and an index over their names.
 //
 //   root +----------------+------------------------------+---------------------------------------+
-//          | RegistryData   | buckets (2 x entries, 2^n)   | entries: EntryData, then holder words
-//          |
-//          +----------------+------------------------------+---------------------------------------+
+//        | RegistryData   | buckets (2 x entries, 2^n)   | entries: EntryData, then holder words |
+//        +----------------+------------------------------+---------------------------------------+
 //
 // An entry gives a block of the heap a name. It is the one holder of that block; who uses the block
 // is a set, one bit per participant, so that taking the dead out can be repeated.

@@ -14,10 +14,10 @@
 //                           count, and the CAS fails
 //
 // Invariants (audit cites the numbers)
-//   S1  magic, format_version, layout_hash and static_check fit; size_bytes is not above the
-//   mapping S2  slots and lanes lie inside the segment and do not overlap the header S3  every root
-//   in use lies inside the segment, behind the lanes, and overlaps no other root S4  state is CLEAN
-//   or DIRTY; CLEAN implies that every slot is FREE
+//   S1  magic, format_version, layout_hash and static_check fit; size_bytes is at most the mapping
+//   S2  slots and lanes lie inside the segment and do not overlap the header
+//   S3  every root in use lies inside the segment, behind the lanes, and overlaps no other root
+//   S4  state is CLEAN or DIRTY; CLEAN implies that every slot is FREE
 //
 // Edges (release -> acquire)
 //   H1  Attach: state DIRTY  ->  Detach: state    the detacher's scan sees the attacher's slot LIVE
