@@ -60,7 +60,9 @@ def copy_tree():
     ).stdout.split("\0")
     wanted = {name for name in names if name and os.path.isfile(os.path.join(TOP, name))}
     if not os.path.isdir(os.path.join(TREE, ".git")):
-        subprocess.run(["git", "init", "-q", TREE], check=True)  # the style checks ask git for files
+        subprocess.run(
+            ["git", "init", "-q", TREE], check=True
+        )  # the style checks ask git for files
     for folder, folders, files in os.walk(TREE):
         if ".git" in folders:
             folders.remove(".git")
@@ -84,13 +86,17 @@ def copy_tree():
 class Build:
     """A build tree of the copy, for one preset."""
 
-    def __init__(self, preset):
+    def __init__(self, preset, parts):
         self.folder = os.path.join(WORK, preset)
-        configured = command("cmake", "-S", TREE, "-B", self.folder, "--preset", preset)
-        if configured.returncode != 0:
-            sys.exit(f"the copy cannot be configured:\n{configured.stdout[-3000:]}")
+        self.arguments = ["--preset", preset, *parts]
+        self.configure()
         listed = command("ninja", "-C", self.folder, "-t", "targets", "all").stdout
         self.targets = set(re.findall(r"^([^:/\s]+): phony$", listed, re.M))
+
+    def configure(self):
+        configured = command("cmake", "-S", TREE, "-B", self.folder, *self.arguments)
+        if configured.returncode != 0:
+            sys.exit(f"the copy cannot be configured:\n{configured.stdout[-3000:]}")
 
     def tests(self, pattern):
         listed = command("ctest", "--test-dir", self.folder, "-N", "-R", pattern).stdout
@@ -137,7 +143,10 @@ def seed(entry, build):
     if count != 1:
         return f"INVALID: the text occurs {count} times"
     write(path, original.replace(entry["find"], entry["replace"]))
+    is_build_file = entry["file"].endswith((".cmake", "CMakeLists.txt"))
     try:
+        if is_build_file:
+            build.configure()
         built = build.make(build.tests(entry["caught_by"]))
         if built is not None and built.returncode != 0:
             print(built.stdout[-2000:])
@@ -145,12 +154,14 @@ def seed(entry, build):
         return "caught" if build.run(entry["caught_by"]).returncode != 0 else "SURVIVED"
     finally:
         write(path, original)
+        if is_build_file:
+            build.configure()
 
 
-def sound(chosen, builds):
+def sound(chosen, builds, parts):
     """Whether the tests pass while nothing is seeded: otherwise they would catch anything."""
     for preset, pattern in sorted({(e.get("preset", "release"), e["caught_by"]) for e in chosen}):
-        build = builds.setdefault(preset, None) or Build(preset)
+        build = builds.setdefault(preset, None) or Build(preset, parts)
         builds[preset] = build
         tests = build.tests(pattern)
         built = build.make(tests)
@@ -169,6 +180,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", help="a file of tools/seeded without .json, or an id")
+    parser.add_argument("--parts", help="folders to build, as for THOLE_PARTS; default: all")
     parser.add_argument("--json", help="write the results to this file")
     options = parser.parse_args()
     chosen = entries(options.only)
@@ -177,7 +189,8 @@ def main():
         return 2
     copy_tree()
     builds = {}
-    if not sound(chosen, builds):
+    parts = [f"-DTHOLE_PARTS={options.parts}"] if options.parts else ["-UTHOLE_PARTS"]
+    if not sound(chosen, builds, parts):
         return 1
     rows = []
     for entry in chosen:
