@@ -26,27 +26,16 @@ void* MapMemory(uint64_t bytes) {
   return memory;
 }
 
-#if defined(__x86_64__)
-// The flags go over the stack: step over the red zone first.
-[[gnu::always_inline]] inline void SetTrapFlag() {
-  asm volatile(
-      "lea -128(%%rsp), %%rsp\n pushfq\n orq $0x100, (%%rsp)\n popfq\n lea 128(%%rsp), %%rsp" ::
-          : "memory", "cc");
-}
-[[gnu::always_inline]] inline void ClearTrapFlag() {
-  asm volatile(
-      "lea -128(%%rsp), %%rsp\n pushfq\n andq $~0x100, (%%rsp)\n popfq\n lea 128(%%rsp), %%rsp" ::
-          : "memory", "cc");
-}
+// Where the interrupted code stands, and whether it shall run one instruction alone.
 uint64_t InstructionAddress(const void* context) {
   const auto* user = static_cast<const ucontext_t*>(context);
   return static_cast<uint64_t>(user->uc_mcontext.gregs[REG_RIP]);
 }
-#else
-void SetTrapFlag() {}
-void ClearTrapFlag() {}
-uint64_t InstructionAddress(const void*) { return 0; }
-#endif
+void SetTrapFlag(void* context, bool on) {
+  constexpr greg_t kTrapFlag = 0x100;
+  greg_t& flags = static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_EFL];
+  flags = on ? flags | kTrapFlag : flags & ~kTrapFlag;
+}
 
 }  // namespace
 
@@ -58,14 +47,19 @@ struct StepSignals {
     sigaltstack(&stack_, &old_stack_);
     struct sigaction action{};
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    action.sa_sigaction = [](int signal, siginfo_t* info, void* context) {
-      StepRecorder::OnTrap(signal, info, context);
-    };
-    sigaction(SIGTRAP, &action, &old_trap_);
-    action.sa_sigaction = [](int, siginfo_t* info, void*) {
-      if (!StepRecorder::OnFault(info->si_addr)) signal(SIGSEGV, SIG_DFL);  // it faults again
+    action.sa_sigaction = [](int, siginfo_t* info, void* context) {
+      if (active->OnFault(static_cast<std::byte*>(info->si_addr), InstructionAddress(context))) {
+        SetTrapFlag(context, true);
+      } else {
+        signal(SIGSEGV, SIG_DFL);  // it faults again, and that is the end
+      }
     };
     sigaction(SIGSEGV, &action, &old_fault_);
+    action.sa_sigaction = [](int, siginfo_t*, void* context) {
+      SetTrapFlag(context, false);
+      active->OnTrap();
+    };
+    sigaction(SIGTRAP, &action, &old_trap_);
   }
   ~StepSignals() {
     sigaction(SIGTRAP, &old_trap_, nullptr);
@@ -85,63 +79,51 @@ StepRecorder::StepRecorder(uint64_t bytes_max, uint64_t changes_max)
     : bytes_max_(bytes_max), changes_max_(changes_max) {
   mirror_ = static_cast<std::byte*>(MapMemory(bytes_max));
   changes_ = static_cast<Change*>(MapMemory(changes_max * sizeof(Change)));
-  watched_ = static_cast<uint32_t*>(MapMemory((bytes_max / kPage + 1) * sizeof(uint32_t)));
 }
 
 StepRecorder::~StepRecorder() {
   munmap(mirror_, bytes_max_);
   munmap(changes_, changes_max_ * sizeof(Change));
-  munmap(watched_, (bytes_max_ / kPage + 1) * sizeof(uint32_t));
 }
-
-void StepRecorder::Protect(int protection) const { mprotect(base_, bytes_, protection); }
 
 void StepRecorder::Record(std::byte* base, uint64_t bytes, const std::function<void()>& work) {
   if (bytes > bytes_max_ || active != nullptr) std::abort();
   base_ = base;
   bytes_ = bytes;
-  change_count_ = watched_count_ = instructions_ = 0;
+  change_count_ = instructions_ = open_count_ = 0;
   overflowed_ = false;
   std::memcpy(mirror_, base, bytes);
   const StepSignals signals;
   active = this;
-  Protect(PROT_READ);
-  SetTrapFlag();
+  mprotect(base, bytes, PROT_READ);
   work();
-  ClearTrapFlag();
-  Protect(PROT_READ | PROT_WRITE);
+  mprotect(base, bytes, PROT_READ | PROT_WRITE);
   active = nullptr;
 }
 
-void StepRecorder::OnTrap(int, void*, void* context) {
-  if (active == nullptr) return;
-  ++active->instructions_;
-  const uint64_t address =
-      InstructionAddress(context) -
-      static_cast<uint64_t>(&__executable_start - static_cast<const char*>(nullptr));
-  for (uint64_t i = 0; i < active->watched_count_; ++i) {
-    active->ComparePage(active->watched_[i], address);
+bool StepRecorder::OnFault(const std::byte* address, uint64_t instruction) {
+  if (address < base_ || address >= base_ + bytes_) return false;
+  const uint64_t page = static_cast<uint64_t>(address - base_) / kPage;
+  for (uint32_t i = 0; i < open_count_; ++i) {
+    if (open_[i] == page) return false;  // writable already: a fault of another kind
   }
+  if (open_count_ == kOpenMax) return false;
+  open_[open_count_++] = page;
+  address_ =
+      instruction - static_cast<uint64_t>(&__executable_start - static_cast<const char*>(nullptr));
+  return mprotect(base_ + page * kPage, kPage, PROT_READ | PROT_WRITE) == 0;
 }
 
-bool StepRecorder::OnFault(void* address) {
-  if (active == nullptr) return false;
-  const auto* at = static_cast<std::byte*>(address);
-  if (at < active->base_ || at >= active->base_ + active->bytes_) return false;
-  const uint64_t page = static_cast<uint64_t>(at - active->base_) / kPage;
-  for (uint64_t i = 0; i < active->watched_count_; ++i) {
-    if (active->watched_[i] == page) return false;  // writable already: a fault of another kind
+void StepRecorder::OnTrap() {
+  ++instructions_;
+  for (uint32_t i = 0; i < open_count_; ++i) {
+    ComparePage(open_[i]);
+    mprotect(base_ + open_[i] * kPage, kPage, PROT_READ);
   }
-  active->Watch(page);
-  return true;
+  open_count_ = 0;
 }
 
-void StepRecorder::Watch(uint64_t page) {
-  watched_[watched_count_++] = static_cast<uint32_t>(page);
-  mprotect(base_ + page * kPage, kPage, PROT_READ | PROT_WRITE);
-}
-
-void StepRecorder::ComparePage(uint64_t page, uint64_t address) {
+void StepRecorder::ComparePage(uint64_t page) {
   std::byte* now = base_ + page * kPage;
   std::byte* before = mirror_ + page * kPage;
   if (std::memcmp(now, before, kPage) == 0) return;
@@ -156,7 +138,7 @@ void StepRecorder::ComparePage(uint64_t page, uint64_t address) {
       overflowed_ = true;
       continue;
     }
-    changes_[change_count_++] = {instructions_, address,
+    changes_[change_count_++] = {instructions_, address_,
                                  static_cast<uint32_t>((page * kPage + at) / 8), 0, value};
   }
 }

@@ -1,8 +1,9 @@
-// StepRecorder: runs code one machine instruction at a time and notes what it does to a mapping.
+// StepRecorder: runs code and notes what every single machine instruction does to a mapping.
 //
-// The trap flag raises SIGTRAP after every instruction. Pages of the mapping are write-protected
-// first: a write faults once, its page is then watched, and only watched pages are compared after
-// each instruction. Nothing is allocated while the code runs, so it may be inside malloc itself.
+// The mapping is write-protected. An instruction that stores to it faults; the page is opened, the
+// trap flag set, the instruction runs again alone, and the trap after it notes the words that changed
+// and closes the page. Instructions that do not store to the mapping cannot change its bytes and run
+// at full speed. Nothing is allocated while the code runs, so it may be inside malloc itself.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +18,8 @@ class StepRecorder {
  public:
   /// A word of the mapping that an instruction changed.
   struct Change {
-    uint64_t instruction;  // counted from 1
-    uint64_t address;      // of the instruction after it, as an offset in the executable
+    uint64_t instruction;  // which store to the mapping, counted from 1
+    uint64_t address;      // of the instruction, as an offset in the executable
     uint32_t word;         // offset in the mapping / 8
     uint32_t unused;
     uint64_t value;
@@ -35,29 +36,31 @@ class StepRecorder {
 
   /// In the order in which they happened; those of one instruction are neighbours.
   std::span<const Change> changes() const { return {changes_, change_count_}; }
+  /// Instructions that stored to the mapping, also what was there already.
   uint64_t instructions() const { return instructions_; }
   /// More changes than there was room for.
   bool overflowed() const { return overflowed_; }
 
  private:
   static constexpr uint64_t kPage = 4096;
-  static void OnTrap(int signal, void* info, void* context);
-  static bool OnFault(void* address);
-  void Protect(int protection) const;
-  void Watch(uint64_t page);
-  void ComparePage(uint64_t page, uint64_t address);
+  static constexpr uint32_t kOpenMax = 8;  // pages that one instruction stores to
+  /// False when the fault is none of ours.
+  bool OnFault(const std::byte* address, uint64_t instruction);
+  void OnTrap();
+  void ComparePage(uint64_t page);
 
   const uint64_t bytes_max_;
   const uint64_t changes_max_;
   std::byte* mirror_ = nullptr;  // the mapping as it was after the last instruction
   Change* changes_ = nullptr;
-  uint32_t* watched_ = nullptr;  // pages
   uint64_t change_count_ = 0;
-  uint64_t watched_count_ = 0;
   uint64_t instructions_ = 0;
   bool overflowed_ = false;
   std::byte* base_ = nullptr;
   uint64_t bytes_ = 0;
+  uint64_t address_ = 0;          // of the instruction that runs alone
+  uint64_t open_[kOpenMax] = {};  // its pages
+  uint32_t open_count_ = 0;
 
   friend struct StepSignals;
 };

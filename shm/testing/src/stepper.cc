@@ -76,14 +76,14 @@ class States {
     ++number_;
     return true;
   }
-  /// "instruction 120 (before 0x4711) stored 0x1 at offset 64".
+  /// "state 3: store 5 (the instruction at 0x4711) left 0x1 at offset 64".
   std::string Describe() const {
     if (at_ == 0) return "before the first store";
     const StepRecorder::Change& last = changes_[at_ - 1];
     char text[160];
     std::snprintf(
         text, sizeof(text),
-        "state %llu: instruction %llu (just before 0x%llx) stored 0x%llx at offset %llu",
+        "state %llu: store %llu (the instruction at 0x%llx) left 0x%llx at offset %llu",
         static_cast<unsigned long long>(number_), static_cast<unsigned long long>(last.instruction),
         static_cast<unsigned long long>(last.address), static_cast<unsigned long long>(last.value),
         static_cast<unsigned long long>(last.word) * 8);

@@ -20,7 +20,7 @@ TEST(Stepper, FindsNothingInACorrectOperation) {
     const StepResult result = StepOne(operation, 1000);
     EXPECT_EQ(result.failed, 0u) << (result.failures.empty() ? "" : result.failures[0].text);
     EXPECT_EQ(result.runs, 1u);
-    EXPECT_GT(result.instructions, 100u);
+    EXPECT_GE(result.instructions + 1, result.states);
     EXPECT_GT(result.states, 8u);  // lane, lock, two logged words, commit, unlock
     EXPECT_GT(result.repair_states, result.states);
   }
@@ -70,7 +70,7 @@ TEST(Stepper, NeedsTheSteppedRepairToFindWhatOnlyADoubleDeathShows) {
 TEST(Stepper, TellsWhichInstructionItWas) {
   const StepResult result = StepOne(ToyAdd(Fault::kNoUndo));
   ASSERT_FALSE(result.failures.empty());
-  EXPECT_THAT(result.failures[0].text, HasSubstr("instruction "));
+  EXPECT_THAT(result.failures[0].text, HasSubstr("the instruction at 0x"));
   EXPECT_THAT(result.failures[0].where, HasSubstr("seed 1"));
 }
 

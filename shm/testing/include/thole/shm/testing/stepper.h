@@ -28,7 +28,7 @@ struct StepOptions {
   uint64_t seed = 1;           ///< the first one
   uint32_t seeds = 1;          ///< at least so many shapes of the operation
   double seconds = 0;          ///< and more seeds until so much time has passed
-  uint32_t repairs = 2;        ///< states of each run whose repair is stepped too
+  uint32_t repairs = 1;        ///< states of each run whose repair is stepped too
   uint32_t failures_max = 16;  ///< stops there: more would say the same
   bool in_process = false;     ///< no child: for a debugger
   double stall_seconds = 30;   ///< a state that takes longer is a hang
@@ -37,8 +37,8 @@ struct StepOptions {
 struct StepResult {
   std::string operation;  // "alloc/Shrink (gives the tail back)"
   uint64_t runs = 0;
-  uint64_t instructions = 0;
-  uint64_t states = 0;  // of the operation, all repaired and audited
+  uint64_t instructions = 0;  // that stored to the image
+  uint64_t states = 0;        // of the operation, all repaired and audited
   uint64_t repairs_stepped = 0;
   uint64_t repair_states = 0;     // of those repairs, all repaired again and audited
   uint64_t failed = 0;            // states that were not repaired
