@@ -9,7 +9,11 @@ namespace {
 constexpr shm::CallId kCreateCall = 0x300;
 constexpr shm::CallId kConnectCall = 0x301;
 
-std::string Quoted(std::string_view name) { return "queue '" + std::string(name) + "'"; }
+std::string Quoted(std::string_view name) {
+  std::string text = "queue '";
+  text.append(name).append(1, '\'');
+  return text;
+}
 
 absl::Status NameError(shm::NameResult result, std::string_view name) {
   using shm::NameResult;
@@ -27,7 +31,7 @@ absl::Status NameError(shm::NameResult result, std::string_view name) {
                         shm::DescribeNameProblem("queue name", name));
     case NameResult::kWrongType:
       return shm::Error(absl::StatusCode::kInvalidArgument,
-                        "'" + std::string(name) + "' stands for something that is not this queue");
+                        Quoted(name) + " was meant, but the name stands for something else");
     case NameResult::kFull:
       return shm::Error(absl::StatusCode::kResourceExhausted,
                         "no room for the name of " + Quoted(name) + ": remove another one");

@@ -22,10 +22,10 @@ void HelpTail(SharedQueueData& data, uint64_t tail) {
                                     std::memory_order_relaxed);  // then somebody else did it
 }
 
-// The message at head is taken or done. The epoch stands in `head`: a repairer that moved head back
-// in between is not undone.
-void HelpHead(SharedQueueData& data, uint64_t head) {
-  data.head.compare_exchange_strong(head, PackHead(HeadEpoch(head), head + 1),
+// All messages before `to` are taken or done. The epoch stands in `head`: a repairer that moved head
+// back in between is not undone.
+void HelpHead(SharedQueueData& data, uint64_t head, uint64_t to) {
+  data.head.compare_exchange_strong(head, PackHead(HeadEpoch(head), to),
                                     std::memory_order_acq_rel,   // Q-c
                                     std::memory_order_relaxed);  // then somebody else did it
 }
@@ -141,6 +141,21 @@ PushResult QueueRing::TryPush(uint64_t owner, const uint64_t* words, shm::LoanDa
   return PushResult::kOk;
 }
 
+// Head stands at a message that is taken or done, in a cell `ahead` tickets further. It can lag by
+// more than a lap when producers died and nobody asked: their tickets need no consumer. All tickets
+// more than a lap before tail are done. False when the cell cannot be so far.
+bool QueueRing::StepOver(uint64_t head, int64_t ahead) const noexcept {
+  uint64_t to = head + 1;
+  if (ahead > capacity_) {
+    const uint64_t tail = data_->tail.load(std::memory_order_acquire);  // Q-c; not before the cell
+    const int64_t lag = TicketDistance(tail, head);
+    if (ahead > lag + capacity_ && HeadIs(head)) return false;
+    if (lag > capacity_) to = tail - capacity_;
+  }
+  HelpHead(*data_, head, to);
+  return true;
+}
+
 QueueRing::Step QueueRing::LookForPop(uint64_t owner, uint64_t head, CellState& seen,
                                       PopResult& answer) const noexcept {
   const uint64_t ticket = head & kTicketMask;
@@ -152,9 +167,7 @@ QueueRing::Step QueueRing::LookForPop(uint64_t owner, uint64_t head, CellState& 
   answer = PopResult::kCorrupt;
   if (!BelongsToCell(seen, ticket)) return Step::kAnswer;
   if (ahead > 0 || (ahead == 0 && IsTaken(seen.phase))) {
-    if (ahead > capacity_ && HeadIs(head)) return Step::kAnswer;
-    HelpHead(*data_, head);
-    return Step::kAgain;
+    return StepOver(head, ahead) ? Step::kAgain : Step::kAnswer;
   }
   if (ahead < 0) {  // the cell is still in the lap before: nobody claimed `ticket`
     if (ahead != -int64_t{capacity_} || (!IsClaim(seen.phase) && seen.phase != CellPhase::kFull)) {
@@ -244,7 +257,7 @@ PopResult QueueRing::TryPop(uint64_t owner, uint64_t* words, shm::LoanData* into
   cell->store(EmptyNextLap(info.ticket, capacity_),
               std::memory_order_seq_cst);  // Q-b, W1; pop.5 COMMIT
   THOLE_CRASH_POINT("queue.pop.5");
-  HelpHead(*data_, head);
+  HelpHead(*data_, head, head + 1);
   THOLE_CRASH_POINT("queue.pop.6");
   if (into != nullptr) {
     into->ticket.store(0, std::memory_order_release);  // pop.7, last

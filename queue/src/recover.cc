@@ -52,7 +52,8 @@ void DecideLoan(const std::vector<QueueRing>& rings, uint64_t owner, shm::LoanDa
   if (ring != nullptr) {
     const uint64_t number = shm::TicketNumber(ticket) & kCellTicketMask;
     const uint64_t index = number & (ring->capacity() - 1);
-    const CellState cell = CellState::Unpack(ring->State(index).load(std::memory_order_acquire));
+    const uint64_t word = ring->State(index).load(std::memory_order_acquire);  // of the dead: P-b
+    const CellState cell = CellState::Unpack(word);
     const CellPhase claim = kind == shm::LoanKind::kSend ? CellPhase::kWriting : CellPhase::kTaken;
     const bool in_the_middle = cell.ticket == number && cell.owner == owner && cell.phase == claim;
     keeps_block = in_the_middle == (kind == shm::LoanKind::kSend);
@@ -83,38 +84,71 @@ void RepairCells(const QueueRing& ring, uint64_t owner) {
   }
 }
 
-// Step 3: every FULL cell becomes reachable again. Only a repairer makes a FULL cell behind head,
-// so one scan finds all of ours: those that head has passed, and those over which a helper is about
-// to move it, having seen them TAKEN. The epoch goes up even if head stays: it undoes that helper.
-void Rewind(const QueueRing& ring) {
+// Step 3a: counts the epoch up, even if head stays. A helper that loaded head before this, and perhaps
+// saw a cell of the dead still TAKEN, cannot move head over it any more; one that loads it from now
+// on sees the repaired cell. Returns the new head.
+uint64_t CountEpochUp(const QueueRing& ring) {
   shm::Word64& word = ring.data().head;
   uint64_t head = word.load(std::memory_order_acquire);  // Q-c
-  const uint64_t reference = head & kTicketMask;
-  int64_t lowest = 0;  // relative to reference
+  while (!word.compare_exchange_weak(head, PackHead(HeadEpoch(head) + 1, head),
+                                     std::memory_order_acq_rel,     // Q-g; recover.3
+                                     std::memory_order_acquire)) {  // Q-c, tried again
+  }
+  THOLE_CRASH_POINT("queue.recover.3");
+  return head;
+}
+
+struct Stranded {
+  uint64_t index;
+  uint64_t word;
+  uint64_t ticket;  // 48 bits
+};
+
+// The FULL cells behind `head`: their messages were offered again when head had passed them. Nobody
+// can take them, nor put further ones there, before head goes back.
+std::vector<Stranded> FindStranded(const QueueRing& ring, uint64_t head) {
+  std::vector<Stranded> stranded;
   for (uint64_t i = 0; i < ring.capacity(); ++i) {
-    const CellState cell = CellState::Unpack(ring.State(i).load(std::memory_order_acquire));  // Q-a
-    if (cell.phase != CellPhase::kFull) continue;
-    const int64_t distance = CellTicketDistance(cell.ticket, reference);
+    const uint64_t word = ring.State(i).load(std::memory_order_acquire);  // Q-a
+    const CellState cell = CellState::Unpack(word);
+    const int64_t distance = CellTicketDistance(cell.ticket, head);
     // TRUST: a ticket that is no more than a lap off and in its own cell, else it moves nothing.
     const bool believable = distance >= -1 - int64_t{ring.capacity()} &&
                             ((cell.ticket ^ i) & (ring.capacity() - 1)) == 0;
-    if (believable && distance < lowest) lowest = distance;
+    if (cell.phase != CellPhase::kFull || distance >= 0 || !believable) continue;
+    stranded.push_back({i, word, (head + static_cast<uint64_t>(distance)) & kTicketMask});
   }
-  const uint64_t target = reference + static_cast<uint64_t>(lowest);
-  uint64_t rewound;
-  do {
-    const bool behind = TicketDistance(target, head) < 0;
-    rewound = PackHead(HeadEpoch(head) + 1, behind ? target : head);
-  } while (!word.compare_exchange_weak(head, rewound,
-                                       std::memory_order_acq_rel,  // Q-g; recover.3
-                                       std::memory_order_acquire));  // Q-c, tried again
-  THOLE_CRASH_POINT("queue.recover.3");
+  return stranded;
+}
+
+// Step 3b: head goes back to the first stranded message. Another repairer may move it too; what was
+// taken since must not count, so the cells are read between the load of head and the exchange: if
+// that succeeds, head stood still meanwhile, and nobody took a message behind it.
+void Rewind(const QueueRing& ring) {
+  const std::vector<Stranded> stranded = FindStranded(ring, CountEpochUp(ring));
+  shm::Word64& word = ring.data().head;
+  uint64_t head = word.load(std::memory_order_acquire);  // Q-c
+  for (;;) {
+    uint64_t target = head;
+    for (const Stranded& cell : stranded) {
+      if (TicketDistance(cell.ticket, target) >= 0) continue;
+      const uint64_t now = ring.State(cell.index).load(std::memory_order_acquire);  // Q-a
+      if (now == cell.word) target = cell.ticket;
+    }
+    if (target == head) return;
+    if (word.compare_exchange_weak(head, PackHead(HeadEpoch(head) + 1, target),
+                                   std::memory_order_acq_rel,     // Q-g; recover.4
+                                   std::memory_order_acquire)) {  // Q-c, tried again
+      THOLE_CRASH_POINT("queue.recover.4");
+      return;
+    }
+  }
 }
 
 void WakeAll(shm::Platform& platform, const QueueRing& ring) {
   NotifyAll(platform, ring.data().consumers);
   NotifyAll(platform, ring.data().producers);
-  THOLE_CRASH_POINT("queue.recover.5");
+  THOLE_CRASH_POINT("queue.recover.6");
 }
 
 }  // namespace
@@ -146,7 +180,7 @@ shm::RepairOutcome QueueRepair::ReturnLease(shm::Lane& lane, const QueueRing& ri
   }
   // A lease that cannot go back becomes plain: its block is freed, the damage is the audit's.
   if (put != ListResult::kOk) loan.lease.store(0, std::memory_order_release);  // alone: one word
-  THOLE_CRASH_POINT("queue.recover.4");
+  THOLE_CRASH_POINT("queue.recover.5");
   return shm::RepairOutcome::kDone;
 }
 
@@ -187,8 +221,8 @@ shm::RepairOutcome QueueRepair::Repair(shm::DeadParticipant& dead) {
     WakeAll(dead.survivor.platform(), ring);
     if (outcome == shm::RepairOutcome::kLater) continue;
     const uint64_t bit = uint64_t{1} << dead.slot % 64;
-    ring.HolderWord(dead.slot).fetch_and(~bit, std::memory_order_acq_rel);  // Q-g; recover.6, last
-    THOLE_CRASH_POINT("queue.recover.6");
+    ring.HolderWord(dead.slot).fetch_and(~bit, std::memory_order_acq_rel);  // Q-g; recover.7, last
+    THOLE_CRASH_POINT("queue.recover.7");
   }
   return outcome;
 }

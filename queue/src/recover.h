@@ -1,12 +1,13 @@
 // What the queues do about a participant that died or detaches. Private to `queue`.
 //
-//   step       dies after                                  recovered by the next repairer
-//   recover.1  a loan with a ticket was decided            its ticket is 0: skipped
-//   recover.2  a cell of the dead: next lap, or FULL       it is not the dead one's any more:
-//   skipped recover.3  head rewound, epoch + 1                     rewound again: only the epoch
-//   moves recover.4  a lease went into its return list           the loan is empty: skipped
-//   recover.5  everybody was woken                         woken again
-//   recover.6  the holder bit of one queue cleared         that queue has nothing of the dead
+//   step       dies after                           recovered by the next repairer
+//   recover.1  a loan with a ticket was decided     again: its ticket is 0, nothing to decide
+//   recover.2  a cell of the dead was repaired      again: it is not the dead one's any more
+//   recover.3  epoch + 1                            again: only the epoch moves
+//   recover.4  head went back                       again: nothing lies behind head
+//   recover.5  a lease went into its return list    again: the loan is empty
+//   recover.6  everybody was woken                  again
+//   recover.7  the holder bit of a queue cleared    again: nothing of the dead is there
 //
 // Loans of all queues come before any cell: once a cell is repaired, "given" and "not given" look
 // alike. Holds the repair right of the dead; the seat is not reused before it ends.

@@ -88,7 +88,7 @@ class PersistentQueue {
   {
     uint64_t words[kWords];
     const PopResult result = handle_.TryPop(words, info);
-    if (result == PopResult::kOk) std::memcpy(static_cast<void*>(&out), words, sizeof(T));
+    if (result == PopResult::kOk) FromWords(words, out);
     return result;
   }
   /// Waits for a message until the deadline: kOk, kTimeout, kClosed, kCorrupt; with Deadline::Now()
@@ -123,7 +123,7 @@ class PersistentQueue {
     uint64_t words[kWords];
     PopInfo unwanted;
     const PopResult result = handle_.TryPop(lane, words, into, info != nullptr ? *info : unwanted);
-    if (result == PopResult::kOk) std::memcpy(static_cast<void*>(&out), words, sizeof(T));
+    if (result == PopResult::kOk) FromWords(words, out);
     return result;
   }
   /// See QueueHandle. Ack is `BlockSource::FreeLoan`.
@@ -147,8 +147,11 @@ class PersistentQueue {
  private:
   static constexpr size_t kWords = (sizeof(T) + 7) / 8;
   static void ToWords(const T& value, uint64_t (&words)[kWords]) {
-    words[kWords - 1] = 0;  // the bytes behind the value
-    std::memcpy(words, static_cast<const void*>(&value), sizeof(T));
+    words[kWords - 1] = 0;                                            // the bytes behind the value
+    std::memcpy(words, static_cast<const void*>(&value), sizeof(T));  // local to local
+  }
+  static void FromWords(const uint64_t (&words)[kWords], T& value) {
+    std::memcpy(static_cast<void*>(&value), words, sizeof(T));  // local to local
   }
   PushResult TryPushQuietly(const T& value, PushInfo& info) const noexcept {
     uint64_t words[kWords];

@@ -43,7 +43,7 @@
 //   Q2  a cell's ticket mod capacity is its index; its phase is known; the owner is 0 unless the
 //       phase is WRITING or TAKEN
 //   Q3  a cell's ticket is not more than one lap away from tail
-//   Q4  -1 <= tail - head <= capacity + 1
+//   Q4  head is at most one ahead of tail
 //   Q5  no FULL cell lies behind head
 //   Q6  the owner of a cell is a LIVE participant of that generation whose holder bit is set
 //   Q7  the return list has `count` links from head to tail, each inside the segment; its lock is
@@ -184,6 +184,7 @@ struct QueueCountersData {
   uint64_t reserved[3];
 };
 static_assert(sizeof(QueueCountersData) == 64);
+static_assert(std::has_unique_object_representations_v<QueueCountersData>);
 
 inline constexpr uint32_t kHolderWords = 64;  // 4,096 bits: every slot a segment can have
 

@@ -94,6 +94,7 @@ class QueueRing {
   Step LookForPush(uint64_t owner, uint64_t tail, PushInfo& info,
                    PushResult& answer) const noexcept;
   Step LookForPop(uint64_t owner, uint64_t head, CellState& seen, PopResult& answer) const noexcept;
+  bool StepOver(uint64_t head, int64_t ahead) const noexcept;
   PopResult AnswerWhenSealed(PopInfo& info) const noexcept;
   void WriteElement(uint64_t ticket, const uint64_t* words, shm::LoanData* given,
                     MessageControlData* control) const noexcept;
