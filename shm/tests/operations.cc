@@ -44,6 +44,12 @@ Process& DieInTransaction(World& world, Process& like, uint32_t lock) {
   return *Of(world).dead.back();
 }
 
+void TakeABlock(World&, Process& victim, Process&, Random&) {
+  Call call = victim.attachment().Enter(1);
+  const LoanRef loan = victim.attachment().TakeLoan(call.lane(), nullptr, Deadline::Never());
+  Of(victim).heap().AllocateTo(call.lane(), loan, 100, 8, Deadline::Never());
+}
+
 void CheckMoves(World& world, Process& survivor, uint32_t died, Findings& findings) {
   const auto dead = static_cast<uint64_t>(__builtin_popcount(died));
   for (uint32_t i = 0; i < kLocks; ++i) {
@@ -161,15 +167,17 @@ THOLE_OPERATION({.component = "shm",
                  .name = "Leave",
                  .shape = "with a loan and others there",
                  .make_world = MakeWorld,
-                 .prepare =
-                     [](World&, Process& victim, Process&, Random&) {
-                       Call call = victim.attachment().Enter(1);
-                       const LoanRef loan =
-                           victim.attachment().TakeLoan(call.lane(), nullptr, Deadline::Never());
-                       Of(victim).heap().AllocateTo(call.lane(), loan, 100, 8, Deadline::Never());
-                     },
-                 .act = [](World&, Process& victim,
-                           Random&) { (void)victim.attachment().Leave(Deadline::Never()); }});
+                 .prepare = TakeABlock,
+                 .act = [](World&, Process& victim, Random&) {
+                   (void)victim.attachment().Leave(Deadline::Never());
+                 }});
+
+THOLE_OPERATION({.component = "shm",
+                 .name = "Abandon",
+                 .shape = "with a loan",
+                 .make_world = MakeWorld,
+                 .prepare = TakeABlock,
+                 .act = [](World&, Process& victim, Random&) { victim.attachment().Abandon(); }});
 
 THOLE_OPERATION({.component = "shm",
                  .name = "Enter",
