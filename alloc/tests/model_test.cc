@@ -36,9 +36,8 @@ class RandomWork {
  public:
   RandomWork(uint64_t seed, uint64_t segment_bytes)
       : random_(seed),
-        party_(testing::MakeSegment({.size_bytes = segment_bytes,
-                                     .participants_max = 2,
-                                     .lanes_per_participant = 2})) {}
+        party_(testing::MakeSegment(
+            {.size_bytes = segment_bytes, .participants_max = 2, .lanes_per_participant = 2})) {}
 
   void Run(int steps) {
     for (int i = 0; i < steps; ++i) {

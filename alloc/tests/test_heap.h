@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "kept.h"
 #include "thole/alloc/audit.h"
 #include "thole/alloc/heap_data.h"
 #include "thole/alloc/persistent_tlsf_allocator.h"
@@ -41,17 +42,6 @@ inline shm::Segment Reopen(const shm::Segment& segment) {
 inline HeapData& ControlOf(const shm::Segment& segment) {
   const auto root = segment.Root(shm::ComponentId::kAlloc, kControlRoot);
   return *segment.view().At<HeapData>(root->offset);
-}
-
-/// All that must hold of a quiet segment. "none" is what one hopes for.
-inline std::string AuditText(const shm::Segment& segment) {
-  shm::Findings findings;
-  shm::Holders holders;
-  shm::AuditSegment(segment, findings);
-  AuditHeap(segment, findings);
-  shm::CollectLoanHolders(segment, holders, findings);
-  AuditHolders(segment, holders, findings);
-  return findings.ToString();
 }
 
 /// One participant that works through one lane.

@@ -1,0 +1,341 @@
+// The operations of alloc for the stepper and the simulator.
+#include "kept.h"
+#include "shapes.h"
+#include "thole/shm/testing/scenario.h"
+
+namespace thole::alloc {
+namespace {
+
+using shm::BlockResult;
+using shm::Call;
+using shm::Deadline;
+using shm::Findings;
+using shm::LaneData;
+using shm::LoanRef;
+using shm::testing::Operation;
+using shm::testing::Process;
+using shm::testing::Program;
+using shm::testing::Random;
+using shm::testing::World;
+using testing::Build;
+using testing::FillKept;
+using testing::FreeKept;
+using testing::KeptLoan;
+using testing::Shape;
+
+class HeapProcess final : public Process {
+ public:
+  HeapProcess(std::shared_ptr<shm::Attachment> attachment,
+              std::shared_ptr<PersistentTlsfAllocator> heap)
+      : Process(std::move(attachment)), heap_(std::move(heap)) {}
+  PersistentTlsfAllocator& heap() { return *heap_; }
+  const shm::Segment& segment() { return attachment().segment(); }
+  LoanRef Kept(uint32_t index) { return KeptLoan(segment(), index); }
+  LoanRef Take(Call& call) {
+    return attachment().TakeLoan(call.lane(), heap_.get(), Deadline::Never());
+  }
+
+ private:
+  std::shared_ptr<PersistentTlsfAllocator> heap_;
+};
+
+HeapProcess& Of(Process& process) { return static_cast<HeapProcess&>(process); }
+
+class HeapWorld : public World {
+ public:
+  uint64_t segment_bytes() const override { return 96 << 10; }
+  std::vector<shm::RootRequest> Roots() const override {
+    auto roots = PersistentTlsfAllocator::Roots();
+    roots.insert(roots.begin() + 1, testing::KeptRoot());
+    return roots;
+  }
+  std::unique_ptr<Process> MakeProcess(std::shared_ptr<shm::Attachment> attachment) override {
+    auto heap = PersistentTlsfAllocator::Open(attachment);
+    if (!heap.ok()) return nullptr;
+    return std::make_unique<HeapProcess>(std::move(attachment), *std::move(heap));
+  }
+  void Audit(Process& survivor, Findings& findings) override {
+    HeapProcess& me = Of(survivor);
+    testing::AuditWhole(me.segment(), findings);
+    if (findings.count() != 0) return;
+    // The heap still works: what is free can be had, and comes back.
+    const uint64_t used = me.heap().Statistics().used_bytes;
+    const uint64_t largest = me.heap().Statistics().largest_free_bytes;
+    {
+      Call call = me.attachment().Enter(1);
+      const LoanRef loan = me.attachment().TakeLoan(call.lane(), nullptr, Deadline::Now());
+      const uint64_t size = largest < 64 ? 0 : largest - 16;
+      if (size != 0) {
+        if (me.heap().AllocateTo(call.lane(), loan, size, 16, Deadline::Now()) !=
+            BlockResult::kOk) {
+          findings.Add("works", 0, "the largest free block cannot be allocated");
+        } else if (me.heap().FreeLoan(call.lane(), loan, Deadline::Now()) != BlockResult::kOk) {
+          findings.Add("works", 0, "a block cannot be freed");
+        }
+      }
+      me.attachment().loans().Return(loan);
+    }
+    if (me.heap().Statistics().used_bytes != used) findings.Add("works", 0, "used bytes changed");
+    testing::AuditWhole(me.segment(), findings);
+  }
+};
+
+std::unique_ptr<World> MakeHeapWorld() { return std::make_unique<HeapWorld>(); }
+
+constexpr uint32_t kResult = 14;  // the kept loan that an operation works on, unless it is a block
+
+// `Act` with a lane, on a heap of the given shape. Units grow by a random number, the same for all
+// blocks of a shape, so that each seed meets other lists.
+Operation Make(const char* name, const char* text, Shape shape,
+               std::function<void(HeapProcess&, Call&, Random&)> act) {
+  Operation operation;
+  operation.component = "alloc";
+  operation.name = name;
+  operation.shape = text;
+  operation.make_world = MakeHeapWorld;
+  operation.prepare = [shape](World&, Process&, Process& other, Random& random) {
+    Shape grown = shape;
+    const auto more = static_cast<uint32_t>(random.Below(4) * 16);
+    for (uint32_t& units : grown.units) units += more;
+    Call call = other.attachment().Enter(1);
+    Build(Of(other).heap(), call.lane(), grown);
+  };
+  operation.act = [act](World&, Process& victim, Random& random) {
+    Call call = victim.attachment().Enter(1);
+    act(Of(victim), call, random);
+  };
+  return operation;
+}
+
+Operation Allocate(const char* text, Shape shape, uint64_t size, uint64_t align) {
+  Operation operation =
+      Make("AllocateTo", text, std::move(shape), [=](HeapProcess& me, Call& call, Random& random) {
+        const uint64_t asked = size == 0 ? 0 : size + random.Below(4) * 256;
+        if (me.heap().AllocateTo(call.lane(), me.Kept(kResult), asked, align, Deadline::Now()) ==
+            BlockResult::kOk) {
+          FillKept(me.segment(), me.heap(), kResult);
+        }
+      });
+  operation.check = [=](World&, Process& survivor, Findings& findings) {
+    const uint64_t offset = Of(survivor).Kept(kResult)->block.load();
+    if (offset == 0) return;
+    if (Of(survivor).heap().BlockSize(offset) < size || offset % align != 0) {
+      findings.Add("result", offset, "the block is not what was asked for");
+    }
+  };
+  return operation;
+}
+
+Operation Free(const char* text, Shape shape, uint32_t index) {
+  return Make("FreeFrom", text, std::move(shape), [=](HeapProcess& me, Call& call, Random&) {
+    static_cast<void>(me.heap().FreeFrom(call.lane(), me.Kept(index)->block, 0, Deadline::Now()));
+  });
+}
+
+// Units of the classes' first row are their own lists; 65 and 64 share one.
+THOLE_OPERATION(Allocate("splits the one free block", {}, 100, 16));
+THOLE_OPERATION(Allocate("takes all of a list's only block", {{17, 3}, {0}}, 256, 16));
+THOLE_OPERATION(Allocate("takes the first of several", {{20, 3, 20, 3, 20, 3}, {0, 2, 4}}, 304,
+                         16));
+THOLE_OPERATION(Allocate("splits a hole", {{90, 3}, {0}, true}, 200, 16));
+THOLE_OPERATION(Allocate("leaves a gap and a tail", {{9}}, 300, 1024));
+THOLE_OPERATION(Allocate("leaves a gap in a hole", {{9, 70, 3}, {1}, true}, 100, 256));
+THOLE_OPERATION(Allocate("finds the second of a list", {{33, 32, 3, 32, 32, 3}, {0, 1, 3, 4}, true},
+                         1024, 16));
+THOLE_OPERATION(Allocate("full heap", {{5, 5}, {0}, true}, 2000, 16));
+THOLE_OPERATION(Allocate("size zero", {}, 0, 16));
+
+THOLE_OPERATION(Free("between blocks in use", {{9, 9, 9}}, 1));
+THOLE_OPERATION(Free("joins its predecessor", {{9, 9, 9}, {0}}, 1));
+THOLE_OPERATION(Free("joins its successor", {{9, 9, 9}, {2}, true}, 1));
+THOLE_OPERATION(Free("joins both", {{9, 12, 9, 9}, {0, 2}}, 1));
+THOLE_OPERATION(Free("joins two of one list, its first", {{9, 9, 9, 3, 9, 3}, {4, 2, 0}}, 1));
+THOLE_OPERATION(Free("joins two of one list, its last", {{9, 9, 9, 3, 9, 3}, {0, 2, 4}}, 1));
+THOLE_OPERATION(Free("joins one in the middle of a list", {{9, 3, 9, 9, 3, 9, 3}, {0, 2, 5}}, 3));
+THOLE_OPERATION(Free("the last block of a full heap", {{9}, {}, true}, testing::kRest));
+THOLE_OPERATION(Free("no block", {}, 1));
+
+Operation FreeTheFirstOfAChain() {
+  Operation operation = Make("FreeFrom", "the first of a chain", {}, {});
+  operation.prepare = [](World&, Process&, Process& other, Random&) {
+    HeapProcess& me = Of(other);
+    Call call = me.attachment().Enter(1);
+    me.Kept(0)->where = testing::kChain;
+    uint64_t first = 0;
+    for (uint32_t i : {0, 1, 2}) {
+      const LoanRef loan = me.Take(call);
+      static_cast<void>(
+          me.heap().AllocateTo(call.lane(), loan, 100 + i * 32, 16, Deadline::Never()));
+      testing::NextOf(me.segment(), loan->block)->store(first);
+      first = loan->block;
+      me.Kept(0)->block = first;
+      loan->block = 0;
+      me.attachment().loans().Return(loan);
+    }
+  };
+  operation.act = [](World&, Process& victim, Random&) {
+    HeapProcess& me = Of(victim);
+    Call call = me.attachment().Enter(1);
+    shm::Word64& first = me.Kept(0)->block;
+    static_cast<void>(me.heap().FreeFrom(call.lane(), first, *testing::NextOf(me.segment(), first),
+                                         Deadline::Now()));
+  };
+  return operation;
+}
+THOLE_OPERATION(FreeTheFirstOfAChain());
+
+void Busy(LoanRef loan) {
+  loan->ticket.store(shm::PackTicket(shm::LoanKind::kReceive, 5), std::memory_order_release);
+  loan->where.store(77, std::memory_order_release);
+  loan->lease.store(78, std::memory_order_release);
+}
+
+Operation FreeBusyLoan(const char* name, bool try_only) {
+  Operation operation = Make(
+      name, "with ticket, where and lease", {{9, 12, 9}, {0}, true},
+      [=](HeapProcess& me, Call& call, Random&) {
+        Busy(me.Kept(1));
+        static_cast<void>(try_only ? me.heap().TryFreeLoan(call.lane(), me.Kept(1))
+                                   : me.heap().FreeLoan(call.lane(), me.Kept(1), Deadline::Now()));
+      });
+  operation.check = [](World&, Process& survivor, Findings& findings) {
+    const LoanRef loan = Of(survivor).Kept(1);
+    if (loan->block.load() != 0) return;
+    if ((loan->ticket.load() | loan->where.load() | loan->lease.load()) != 0) {
+      findings.Add("result", 0, "the block is gone, but the loan's other words are not");
+    }
+  };
+  return operation;
+}
+THOLE_OPERATION(FreeBusyLoan("FreeLoan", false));
+THOLE_OPERATION(FreeBusyLoan("TryFreeLoan", true));
+
+Operation ShrinkTo(const char* text, Shape shape) {
+  return Make("Shrink", text, std::move(shape), [](HeapProcess& me, Call& call, Random& random) {
+    const uint64_t size = 1 + random.Below(300);
+    static_cast<void>(me.heap().Shrink(call.lane(), me.Kept(0), size, Deadline::Now()));
+  });
+}
+THOLE_OPERATION(ShrinkTo("before a block in use", {{40, 9}}));
+THOLE_OPERATION(ShrinkTo("before a free block", {{40, 20, 9}, {1}}));
+THOLE_OPERATION(ShrinkTo("before the sentinel", {{40}, {}, true}));
+THOLE_OPERATION(ShrinkTo("nothing to give back", {{2, 9}}));
+
+// What a participant can leave behind, all at once: every inline loan, a chunk with loans in it, a
+// chunk that is not linked yet, and an intent whose block a loan holds, too.
+void HoldMuch(HeapProcess& me) {
+  Call call = me.attachment().Enter(1);
+  std::vector<LoanRef> loans;
+  for (uint32_t i = 0; i < 2 * shm::kInlineLoans + 5; ++i) loans.push_back(me.Take(call));
+  for (uint32_t i = 0; i < loans.size(); i += 19) {
+    static_cast<void>(me.heap().AllocateTo(call.lane(), loans[i], 40 + i, 16, Deadline::Never()));
+  }
+  const LoanRef last = loans.back();
+  static_cast<void>(me.heap().AllocateTo(call.lane(), last, 99, 16, Deadline::Never()));
+  LaneData& lane = call.lane().data();
+  lane.block_intent.store(loans[0]->block.load(), std::memory_order_release);
+  static_cast<void>(me.heap().AllocateTo(call.lane(), LoanRef(&lane.reserved, 0, 0),
+                                         sizeof(shm::LoanChunkData), 64, Deadline::Never()));
+}
+
+Operation DieWithMuch() {
+  Operation operation = Make("AllocateTo", "by one who holds loans, chunks and an intent", {}, {});
+  operation.prepare = [](World&, Process& victim, Process&, Random&) { HoldMuch(Of(victim)); };
+  operation.act = [](World&, Process& victim, Random&) {
+    HeapProcess& me = Of(victim);
+    Call call = me.attachment().Enter(1);
+    static_cast<void>(
+        me.heap().AllocateTo(call.lane(), me.Kept(kResult), 64, 16, Deadline::Never()));
+  };
+  return operation;
+}
+THOLE_OPERATION(DieWithMuch());
+
+Operation TakeTheNextChunk() {
+  Operation operation = Make("AllocateTo", "for the next loan chunk", {}, {});
+  operation.prepare = [](World&, Process& victim, Process&, Random&) {
+    HeapProcess& me = Of(victim);
+    Call call = me.attachment().Enter(1);
+    for (uint32_t i = 0; i < 2 * shm::kInlineLoans; ++i) me.Take(call);
+  };
+  operation.act = [](World&, Process& victim, Random&) {
+    HeapProcess& me = Of(victim);
+    Call call = me.attachment().Enter(1);
+    const LoanRef loan = me.Take(call);
+    static_cast<void>(me.heap().AllocateTo(call.lane(), loan, 64, 16, Deadline::Never()));
+  };
+  return operation;
+}
+THOLE_OPERATION(TakeTheNextChunk());
+
+// --- the simulator's programs ---
+
+// A few random calls on loans of its own and on kept loans that only this process uses.
+void WorkAtRandom(Process& process, uint32_t index, Random& random) {
+  HeapProcess& me = Of(process);
+  std::vector<LoanRef> loans;
+  for (int i = 0; i < 6; ++i) {
+    Call call = me.attachment().Enter(1);
+    const uint64_t choice = random.Below(8);
+    const auto number = index * 4 + static_cast<uint32_t>(random.Below(4));
+    const LoanRef kept = me.Kept(number);
+    const uint64_t size = 1 + random.Below(900);
+    if (choice < 3) {
+      const LoanRef loan = me.Take(call);
+      static_cast<void>(
+          me.heap().AllocateTo(call.lane(), loan, size, 16 << random.Below(4), Deadline::Never()));
+      loans.push_back(loan);
+    } else if (choice < 5 && !loans.empty()) {
+      const LoanRef loan = loans.back();
+      if (loan->block.load() == 0) continue;
+      const BlockResult result = random.Chance(2)
+                                     ? me.heap().TryFreeLoan(call.lane(), loan)
+                                     : me.heap().FreeLoan(call.lane(), loan, Deadline::Never());
+      if (result != BlockResult::kOk) continue;
+      me.attachment().loans().Return(loan);
+      loans.pop_back();
+    } else if (choice == 5 && !loans.empty()) {
+      static_cast<void>(me.heap().Shrink(call.lane(), loans.back(), 10, Deadline::Never()));
+    } else if (kept->block.load() == 0) {
+      if (me.heap().AllocateTo(call.lane(), kept, size, 16, Deadline::Never()) ==
+          BlockResult::kOk) {
+        FillKept(me.segment(), me.heap(), number, 40);
+      }
+    } else {
+      static_cast<void>(FreeKept(me.heap(), call.lane(), number));
+    }
+  }
+}
+
+Program RandomWork(const char* name, uint32_t processes, Shape shape) {
+  Program program;
+  program.component = "alloc";
+  program.name = name;
+  program.processes = processes;
+  program.make_world = MakeHeapWorld;
+  program.prepare = [shape](World&, Process& setup, Random&) {
+    Call call = setup.attachment().Enter(1);
+    Build(Of(setup).heap(), call.lane(), shape);
+  };
+  program.body = [](World&, Process& process, uint32_t index, Random& random) {
+    WorkAtRandom(process, index, random);
+  };
+  return program;
+}
+THOLE_PROGRAM(RandomWork("two processes", 2, {}));
+THOLE_PROGRAM(RandomWork("three processes", 3, {{9, 9, 20, 20, 9, 9}, {0, 2, 4}}));
+THOLE_PROGRAM(RandomWork("almost full", 3, {{30, 9, 30, 9, 60, 9}, {0, 2, 4}, true}));
+
+// One of them may die with all that a participant can leave behind.
+Program DieWithLoans() {
+  Program program = RandomWork("with chunks of loans", 2, {});
+  program.body = [](World&, Process& process, uint32_t index, Random& random) {
+    if (index == 0) HoldMuch(Of(process));
+    WorkAtRandom(process, index, random);
+  };
+  return program;
+}
+THOLE_PROGRAM(DieWithLoans());
+
+}  // namespace
+}  // namespace thole::alloc
