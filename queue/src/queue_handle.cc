@@ -111,10 +111,10 @@ PopResult QueueHandle::TryPopLeased(shm::Lane& lane, uint64_t* words, shm::LoanR
     if (result != PopResult::kEmpty && result != PopResult::kClosed) return result;
     if (list_busy) return PopResult::kPending;
     if (result == PopResult::kClosed) {
-      info.stalled_on = FindOtherLeaseHolder();
-      if (info.stalled_on != kNobody) return PopResult::kPending;
+      info.stalled_on = before.locked ? LockHolder(ring_) : FindOtherLeaseHolder();
+      if (before.locked || info.stalled_on != kNobody) return PopResult::kPending;
     }
-    if (before.count == 0 && LookAtList(ring_) == before) return result;
+    if (before.count == 0 && LookAtList(ring_).SameListAs(before)) return result;
   }
   return PopResult::kPending;
 }
@@ -157,7 +157,10 @@ void QueueHandle::Close() const noexcept {
   NotifyAll(attachment_->platform(), ring_.data().producers);
 }
 
-bool QueueHandle::HoldsLeaseHere(uint32_t slot) const noexcept {
+// Also true while it cannot be known. A lease that vanished in a transaction, as an ack makes it, may
+// come back if its holder dies: so the log is read after the loans; and after the log whether somebody
+// rolled it back in between.
+bool QueueHandle::MayHoldLeaseHere(uint32_t slot) const noexcept {
   const shm::Segment& segment = attachment_->segment();
   bool found = false;
   for (uint32_t i = 0; !found && i < segment.lanes_per_participant(); ++i) {
@@ -169,8 +172,10 @@ bool QueueHandle::HoldsLeaseHere(uint32_t slot) const noexcept {
       if (!ring_.IsLeaseHere(lease)) return;
       found = found || loan.block.load(std::memory_order_acquire) != 0;  // likewise
     });
+    found = found || lane->log.count.load(std::memory_order_acquire) != 0;  // after the loans
   }
-  return found;
+  const uint64_t word = segment.Slot(slot)->word.load(std::memory_order_acquire);  // after the logs
+  return found || shm::SlotWord::Unpack(word).state == shm::SlotState::kRepair;
 }
 
 uint32_t QueueHandle::FindOtherLeaseHolder() const noexcept {
@@ -178,7 +183,7 @@ uint32_t QueueHandle::FindOtherLeaseHolder() const noexcept {
   for (uint32_t slot = 0; slot < attachment_->segment().participants_max(); ++slot) {
     const uint64_t map = ring_.HolderWord(slot).load(std::memory_order_seq_cst);  // Q-f
     if ((map >> slot % 64 & 1) == 0 || slot == attachment_->slot()) continue;
-    if (HoldsLeaseHere(slot)) return slot;
+    if (MayHoldLeaseHere(slot)) return slot;
   }
   return kNobody;
 }

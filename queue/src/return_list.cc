@@ -24,8 +24,10 @@ void ShowChange(ReturnListData& list) {
 ListSight LookAtList(const QueueRing& ring) noexcept {
   const ReturnListData& list = ring.data().returned;
   ListSight sight{};
-  sight.changes = list.changes.load(std::memory_order_seq_cst);  // Q-e, W1
-  sight.count = list.count.load(std::memory_order_acquire);      // Q-e
+  // In this order: who is at it after `locked` was read has yet to count his change.
+  sight.changes = list.changes.load(std::memory_order_seq_cst);        // Q-e, W1
+  sight.locked = list.lock.word.load(std::memory_order_acquire) != 0;  // L1
+  sight.count = list.count.load(std::memory_order_acquire);            // Q-e
   return sight;
 }
 

@@ -13,11 +13,16 @@ namespace thole::queue {
 
 enum class ListResult : uint8_t { kOk, kNothing, kCorrupt };
 
-/// What a reader sees without the lock. Two equal sights with count 0: it was empty all the time.
+/// What a reader sees without the lock. Two equal sights with count 0: the list was empty all the time,
+/// or a participant is about to put or take the only message. If the first one was not locked either,
+/// nobody was at it at all.
 struct ListSight {
   uint64_t changes;
   uint64_t count;
-  friend bool operator==(const ListSight&, const ListSight&) = default;
+  bool locked;
+  bool SameListAs(const ListSight& other) const {
+    return changes == other.changes && count == other.count;
+  }
 };
 ListSight LookAtList(const QueueRing& ring) noexcept;
 

@@ -28,38 +28,72 @@ struct Plan {
 
 QueueWorld& Of(World& world) { return static_cast<QueueWorld&>(world); }
 
-// Nothing sleeps longer than this unless a wake-up was lost: below the slice of 20 ms.
-constexpr auto kShorterThanASlice = std::chrono::milliseconds(15);
+constexpr auto kLong = std::chrono::milliseconds(400);
 
-PushResult PushOnce(const Plan& plan, QueueProcess& process, Process& sim, uint64_t id) {
+// Waits for another attempt. Notes in `slept_until` the history's clock if a whole slice passed
+// without news.
+bool WaitMore(QueueWait& wait, QueueWorld& world, Process& sim, bool pending, uint32_t stalled_on,
+              uint64_t* slept_until) {
+  shm::Platform& platform = sim.attachment().platform();
+  const int64_t before = platform.NowNs();
+  const bool again = wait.Next(pending, stalled_on);
+  const bool whole_slice = platform.NowNs() - before >= shm::kWaitSliceNs;
+  *slept_until = whole_slice ? world.history().clock() : 0;
+  return again;
+}
+
+// With one caller on each side nobody else can have been woken instead: what was complete when a whole
+// slice was over should have ended it.
+void ExpectWoken(QueueWorld& world, Call made_by, uint64_t message, uint64_t slept_until) {
+  if (slept_until == 0) return;
+  uint64_t completed = kNever;
+  for (const CallRecord& record : world.history().records()) {
+    if (record.call == made_by && record.ok &&
+        (message == kNoMessage || record.message == message)) {
+      completed = record.end;
+    }
+  }
+  if (completed < slept_until) ++world.notes[0];
+}
+
+PushResult PushOnce(const Plan& plan, QueueWorld& world, Process& sim, uint64_t id) {
+  QueueProcess& process = QueueWorld::Of(sim);
   if (plan.style != Style::kWait) return PushOne(process, id);
-  QueueWait wait(process.handle(), WaitSide::kPush, shm::testing::In(sim, kShorterThanASlice));
+  uint64_t slept_until = 0;
+  QueueWait wait(process.handle(), WaitSide::kPush, shm::testing::In(sim, kLong));
   for (;;) {
     const PushResult result = PushOne(process, id);
+    if (result == PushResult::kOk) ExpectWoken(world, Call::kPop, kNoMessage, slept_until);
     if (!MayChange(result)) return result;
-    if (!wait.Next(result == PushResult::kPending, kNobody)) return PushResult::kTimeout;
+    const bool pending = result == PushResult::kPending;
+    if (!WaitMore(wait, world, sim, pending, kNobody, &slept_until)) return PushResult::kTimeout;
   }
 }
 
-PopResult PopOnce(const Plan& plan, QueueProcess& process, Process& sim, uint64_t& id,
-                  PopInfo& info, shm::LoanRef* keep) {
+PopResult PopOnce(const Plan& plan, QueueWorld& world, Process& sim, uint64_t& id, PopInfo& info,
+                  shm::LoanRef* keep) {
+  QueueProcess& process = QueueWorld::Of(sim);
   if (plan.style != Style::kWait) return PopOne(process, id, info, 0, keep);
-  QueueWait wait(process.handle(), WaitSide::kPop, shm::testing::In(sim, kShorterThanASlice));
+  uint64_t slept_until = 0;
+  QueueWait wait(process.handle(), WaitSide::kPop, shm::testing::In(sim, kLong));
   for (;;) {
     const PopResult result = PopOne(process, id, info, 0, keep);
+    if (result == PopResult::kOk) ExpectWoken(world, Call::kPush, id, slept_until);
     if (!MayChange(result)) return result;
-    if (!wait.Next(result == PopResult::kPending, info.stalled_on)) return PopResult::kTimeout;
+    const bool pending = result == PopResult::kPending;
+    if (!WaitMore(wait, world, sim, pending, info.stalled_on, &slept_until)) {
+      return PopResult::kTimeout;
+    }
   }
 }
 
 void Produce(const Plan& plan, QueueWorld& world, Process& sim, uint32_t index) {
-  QueueProcess& process = QueueWorld::Of(sim);
   for (uint64_t i = 0; i < plan.each; ++i) {
     const uint64_t id = (index + 1) << 8 | i;
     const size_t call = world.history().Begin(Call::kPush, index, id);
-    world.history().EndPush(call, PushOnce(plan, process, sim, id));
+    world.history().EndPush(call, PushOnce(plan, world, sim, id));
   }
-  if (plan.style == Style::kClose) process.handle().Close();
+  if (plan.style == Style::kClose) QueueWorld::Of(sim).handle().Close();
 }
 
 void Finish(QueueWorld& world, QueueProcess& process, uint32_t index, uint64_t id,
@@ -84,7 +118,7 @@ void Consume(const Plan& plan, QueueWorld& world, Process& sim, uint32_t index, 
     uint64_t id = 0;
     PopInfo info;
     shm::LoanRef loan;
-    const PopResult result = PopOnce(plan, process, sim, id, info, &loan);
+    const PopResult result = PopOnce(plan, world, sim, id, info, &loan);
     world.history().EndPop(call, result, id, info.attempts);
     if (result == PopResult::kOk && loan) Finish(world, process, index, id, loan, random);
     if (result == PopResult::kClosed) break;
@@ -111,16 +145,17 @@ void CheckLedger(const Plan& plan, QueueWorld& world, Process& survivor, uint32_
       {.leased = plan.options.leased, .capacity = plan.options.capacity, .deaths = deaths},
       findings);
   if (plan.style != Style::kWait || deaths != 0) return;
-  bool returned = false;
+  bool returned = false;  // then consumers may end before producers do
   for (const CallRecord& record : world.history().records()) {
     if (record.call == Call::kReturn) returned = true;
   }
   for (const CallRecord& record : world.history().records()) {
     if (!returned && (record.push == PushResult::kTimeout || record.pop == PopResult::kTimeout)) {
-      findings.Add("wake", 0,
-                   "process " + std::to_string(record.process) +
-                       " slept on although there was what it waited for");
+      findings.Add("wake", 0, "process " + std::to_string(record.process) + " waited in vain");
     }
+  }
+  if (world.notes[0] != 0 && plan.producers == 1 && plan.consumers == 1) {
+    findings.Add("wake", 0, "somebody slept although there was what he waited for");
   }
 }
 

@@ -53,6 +53,7 @@ class History {
   }
   /// What the survivor found at the end.
   void Drained(uint64_t message, uint32_t attempts) { drained_.push_back({message, attempts}); }
+  uint64_t clock() const { return clock_; }
   uint64_t drained() const { return drained_.size(); }
   const std::vector<CallRecord>& records() const { return records_; }
 

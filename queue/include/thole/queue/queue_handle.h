@@ -82,7 +82,7 @@ class QueueHandle {
   void CountRejected() const noexcept;
   void CountTimedOut() const noexcept;
 
-  /// Slot of some other participant that holds a lease of this queue, or kNobody. Reads the loans
+  /// Slot of some other participant that may hold a lease of this queue, or kNobody. Reads the loans
   /// of those in the holder map: for waiting and closing, not for every call.
   uint32_t FindOtherLeaseHolder() const noexcept;
   /// Repairs whoever is dead among those that may hold something here.
@@ -104,7 +104,7 @@ class QueueHandle {
   bool IsLeaseHere(shm::LoanRef loan) const noexcept;
   PopResult TryPopLeased(shm::Lane& lane, uint64_t* words, shm::LoanRef into,
                          PopInfo& info) const noexcept;
-  bool HoldsLeaseHere(uint32_t slot) const noexcept;
+  bool MayHoldLeaseHere(uint32_t slot) const noexcept;
 
   std::shared_ptr<shm::Attachment> attachment_;
   QueueRing ring_;
