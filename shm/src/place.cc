@@ -1,6 +1,21 @@
 #include "thole/shm/segment.h"
 
 namespace thole::shm {
+namespace {
+
+// A path as it may stand in a message: without control characters, cut in the middle.
+std::string Printable(const std::string& path) {
+  constexpr size_t kBytesMax = 200;
+  std::string text = path;
+  if (text.size() > kBytesMax) text.replace(kBytesMax / 2, text.size() - kBytesMax, "...");
+  for (char& c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) c = '?';
+  }
+  return text;
+}
+
+}  // namespace
 
 Place Place::Named(std::string_view name) {
   Place place;
@@ -34,9 +49,9 @@ Place Place::Memory(void* base, uint64_t size_bytes) {
 std::string Place::Describe() const {
   switch (kind_) {
     case Kind::kNamed:
-      return "segment '" + text_ + "'";
+      return "segment '" + Printable(text_) + "'";
     case Kind::kFile:
-      return "file '" + text_ + "'";
+      return "file '" + Printable(text_) + "'";
     case Kind::kDescriptor:
       return "descriptor " + std::to_string(descriptor_);
     case Kind::kMemory:

@@ -182,7 +182,9 @@ absl::Status Segment::Adopt(const Place& place, void* base, uint64_t mapped_byte
   for (const RootData& root : roots_) {
     if (root.offset != 0 && !RootFits(root, copy.size_bytes)) {
       return Error(absl::StatusCode::kDataLoss,
-                   place.Describe() + " is damaged: a root lies outside", ErrorKind::kDamaged);
+                   place.Describe() +
+                       " is damaged: a root lies outside; restore it from a copy or remove it",
+                   ErrorKind::kDamaged);
     }
   }
   return absl::OkStatus();

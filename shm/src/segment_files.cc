@@ -72,29 +72,41 @@ File::~File() {
 }
 
 absl::Status SystemError(const std::string& what, int error) {
-  const std::string text = what + ": " + std::strerror(error);
+  const auto make = [&](absl::StatusCode code, const char* advice) {
+    return Error(code, what + ": " + std::strerror(error) + ": " + advice);
+  };
   switch (error) {
     case ENOENT:
-      return Error(absl::StatusCode::kNotFound, what + ": there is none");
+      return Error(
+          absl::StatusCode::kNotFound,
+          what + ": there is none: create it, or look whether name and directory are right");
     case EEXIST:
-      return Error(absl::StatusCode::kAlreadyExists, what + ": exists already");
+      return Error(absl::StatusCode::kAlreadyExists,
+                   what + ": exists already: open it, or remove it first");
     case EACCES:
     case EPERM:
+      return make(absl::StatusCode::kPermissionDenied, "look at owner and mode");
     case EROFS:
-      return Error(absl::StatusCode::kPermissionDenied, text);
+      return make(absl::StatusCode::kPermissionDenied, "it can be opened for reading only");
     case ENOSPC:
     case EDQUOT:
     case EFBIG:
+      return make(absl::StatusCode::kResourceExhausted,
+                  "free some space, or use a smaller segment");
     case ENOMEM:
+      return make(absl::StatusCode::kResourceExhausted, "free some memory, or raise ulimit -v");
     case EMFILE:
     case ENFILE:
-      return Error(absl::StatusCode::kResourceExhausted, text);
+      return make(absl::StatusCode::kResourceExhausted, "close some files, or raise ulimit -n");
+    case EOPNOTSUPP:
+      return make(absl::StatusCode::kUnimplemented,
+                  "use another file system, such as tmpfs or ext4");
     case ENAMETOOLONG:
     case EINVAL:
     case EBADF:
-      return Error(absl::StatusCode::kInvalidArgument, text);
+      return make(absl::StatusCode::kInvalidArgument, "use another place");
     default:
-      return Error(absl::StatusCode::kUnavailable, text);
+      return make(absl::StatusCode::kUnavailable, "try again, or use another place");
   }
 }
 
@@ -190,8 +202,10 @@ absl::Status CheckHeader(const std::string& what, const SegmentHeaderData& heade
                  ErrorKind::kNotOurs);
   }
   if (header.format_version != kFormatVersion || header.layout_hash != kLayoutHash) {
+    const bool same_version = header.format_version == kFormatVersion;
     return Error(absl::StatusCode::kUnimplemented,
                  what + " has layout version " + std::to_string(header.format_version) +
+                     (same_version ? " of a build with other structures" : "") +
                      ", this library reads version " + std::to_string(kFormatVersion) +
                      ": use the library that made it, or remove it and create it again",
                  ErrorKind::kOtherVersion);
