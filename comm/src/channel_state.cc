@@ -1,7 +1,5 @@
 #include "channel_state.h"
 
-#include <time.h>
-
 #include <algorithm>
 
 #include "call_ids.h"
@@ -19,11 +17,12 @@ using shm::Deadline;
 
 // How long a sender sleeps before it looks again for memory that others may have freed.
 constexpr int64_t kMemorySliceNs = 1'000'000;
+// How long a commit waits for the heap in order to give a tail back. Giving it back is a kindness.
+constexpr int64_t kShrinkPatienceNs = 100'000;
 
-uint64_t MonotonicNs() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+// A status with the kind and no text.
+absl::Status Pending() {
+  return shm::Error(absl::StatusCode::kUnavailable, "", ErrorKind::kPending);
 }
 
 }  // namespace
@@ -32,9 +31,14 @@ uint32_t ChannelState::payload_offset() const {
   return queue_.leased() ? sizeof(queue::MessageControlData) : 0;
 }
 
+// A block has at least one byte, so that every message is held by something.
+uint64_t ChannelState::BlockBytes(uint64_t size_bytes) const {
+  return payload_offset() + std::max<uint64_t>(size_bytes, 1);
+}
+
 BlockResult ChannelState::AllocateOnce(shm::LoanRef& loan, uint64_t size_bytes, Deadline deadline) {
   shm::Attachment& attachment = system_->attachment();
-  shm::Call call = attachment.Enter(kCallReserve, deadline);
+  shm::Call call = system_->Enter(kCallReserve, deadline);
   if (!call) return BlockResult::kBusy;
   system_->Sweep(call.lane());
   loan = attachment.TakeLoan(call.lane(), &system_->heap(), deadline);
@@ -56,7 +60,7 @@ absl::StatusOr<ZeroCopyWriter> ChannelState::Reserve(uint32_t type, uint64_t siz
   if (size_bytes > attachment.view().size_bytes()) {
     return ReserveError(BlockResult::kTooLarge, size_bytes);
   }
-  const uint64_t block_bytes = payload_offset() + std::max<uint64_t>(size_bytes, 1);
+  const uint64_t block_bytes = BlockBytes(size_bytes);
   shm::LoanRef loan;
   BlockResult result = AllocateOnce(loan, block_bytes, deadline);
   // Memory comes back when somebody frees it, or died holding it; nobody tells, so look again.
@@ -80,36 +84,48 @@ absl::StatusOr<ZeroCopyWriter> ChannelState::Reserve(uint32_t type, uint64_t siz
   return ZeroCopyWriter(shared_from_this(), loan, payload, size_bytes, type);
 }
 
+// Gives the tail of a block back before the block leaves the loan: afterwards it is the receiver's.
+// Only where the push that follows will probably succeed, so that a writer whose commit is refused
+// keeps what it has.
+void ChannelState::Shrink(shm::Lane& lane, shm::LoanRef loan, uint64_t size_bytes,
+                          uint64_t& capacity, Deadline deadline) noexcept {
+  const queue::SharedQueueData& data = queue_.handle().ring().data();
+  const uint64_t tail = data.tail.load(std::memory_order_relaxed);  // a guess
+  const uint64_t head = data.head.load(std::memory_order_relaxed);  // a guess
+  if (queue_.IsClosed() || queue::TicketDistance(tail, head) >= queue_.capacity()) return;
+  const int64_t now = system_->attachment().platform().NowNs();
+  const BlockResult shrunk = system_->heap().Shrink(lane, loan, BlockBytes(size_bytes),
+                                                    deadline.Before(now + kShrinkPatienceNs));
+  if (shrunk == BlockResult::kOk) capacity = size_bytes;
+}
+
 PushResult ChannelState::TryCommit(shm::LoanRef loan, MessageDescriptor& descriptor,
-                                   queue::PushInfo& info, Deadline deadline) noexcept {
-  shm::Call call = system_->attachment().Enter(kCallSend, deadline);
-  if (!call) return system_->attachment().joined() ? PushResult::kPending : PushResult::kClosed;
+                                   uint64_t& capacity, queue::PushInfo& info,
+                                   Deadline deadline) noexcept {
+  shm::Attachment& attachment = system_->attachment();
+  shm::Call call = system_->Enter(kCallSend, deadline);
+  if (!call) return system_->usable() ? PushResult::kPending : PushResult::kClosed;
   system_->Sweep(call.lane());
+  if (descriptor.size_bytes < capacity) {
+    Shrink(call.lane(), loan, descriptor.size_bytes, capacity, deadline);
+  }
+  descriptor.timestamp_ns = static_cast<uint64_t>(attachment.platform().NowNs());
   const PushResult result = queue_.TryPush(call.lane(), descriptor, loan, &info);
-  if (result == PushResult::kOk) system_->attachment().loans().Return(loan);
+  if (result == PushResult::kOk) attachment.loans().Return(loan);
   return result;
 }
 
 absl::StatusOr<uint64_t> ChannelState::Commit(shm::LoanRef loan, MessageDescriptor& descriptor,
-                                              bool shrink, Deadline deadline) {
+                                              uint64_t& capacity, Deadline deadline) {
   if (auto ready = system_->Ready(); !ready.ok()) return ready;
-  shm::Attachment& attachment = system_->attachment();
-  if (shrink) {
-    // Best effort: a tail that cannot be given back now goes with the rest of the block.
-    if (shm::Call call = attachment.Enter(kCallSend, deadline)) {
-      (void)system_->heap().Shrink(call.lane(), loan,
-                                   payload_offset() + std::max<uint64_t>(descriptor.size_bytes, 1),
-                                   deadline);
-    }
-  }
+  const shm::Attachment& attachment = system_->attachment();
   descriptor.block = loan->block.load(std::memory_order_relaxed);  // own loan
   descriptor.SetPayload(payload_offset(), 0);
   descriptor.SetSource(attachment.slot(), attachment.generation());
-  descriptor.timestamp_ns = MonotonicNs();
   queue::QueueWait wait(queue_.handle(), queue::WaitSide::kPush, deadline);
   for (;;) {
     queue::PushInfo info;
-    const PushResult result = TryCommit(loan, descriptor, info, deadline);
+    const PushResult result = TryCommit(loan, descriptor, capacity, info, deadline);
     if (result == PushResult::kOk) return info.ticket;
     if (!queue::MayChange(result)) return SendError(result);
     if (deadline.now()) {
@@ -117,7 +133,6 @@ absl::StatusOr<uint64_t> ChannelState::Commit(shm::LoanRef loan, MessageDescript
       return SendError(result);
     }
     if (!wait.Next(result == PushResult::kPending, info.stalled_on)) {
-      queue_.handle().CountTimedOut();
       return SendError(PushResult::kTimeout);
     }
   }
@@ -126,8 +141,8 @@ absl::StatusOr<uint64_t> ChannelState::Commit(shm::LoanRef loan, MessageDescript
 PopResult ChannelState::TryReceive(MessageDescriptor& descriptor, shm::LoanRef& loan,
                                    queue::PopInfo& info, Deadline deadline) noexcept {
   shm::Attachment& attachment = system_->attachment();
-  shm::Call call = attachment.Enter(kCallReceive, deadline);
-  if (!call) return attachment.joined() ? PopResult::kPending : PopResult::kClosed;
+  shm::Call call = system_->Enter(kCallReceive, deadline);
+  if (!call) return system_->usable() ? PopResult::kPending : PopResult::kClosed;
   system_->Sweep(call.lane());
   loan = attachment.TakeLoan(call.lane(), &system_->heap(), deadline);
   if (!loan) return PopResult::kEmpty;
@@ -145,7 +160,7 @@ absl::StatusOr<MessageHandle> ChannelState::Receive(Deadline deadline) {
     shm::LoanRef loan;
     const PopResult result = TryReceive(descriptor, loan, info, deadline);
     if (result == PopResult::kOk) return Accept(descriptor, loan, info.attempts);
-    if (!loan && result == PopResult::kEmpty && system_->attachment().joined()) {
+    if (!loan && result == PopResult::kEmpty) {
       return shm::Error(absl::StatusCode::kResourceExhausted,
                         "no loan is left for another message of channel '" + name_ +
                             "': release some of those that are held");
@@ -202,7 +217,7 @@ absl::Status ChannelState::SendError(PushResult result) const {
     case PushResult::kFull:
       return absl::Status(absl::StatusCode::kResourceExhausted, "");
     case PushResult::kPending:
-      return absl::Status(absl::StatusCode::kUnavailable, "");
+      return Pending();
     case PushResult::kTimeout:
       return absl::Status(absl::StatusCode::kDeadlineExceeded, "");
     case PushResult::kClosed:
@@ -221,7 +236,7 @@ absl::Status ChannelState::ReceiveError(PopResult result) const {
     case PopResult::kEmpty:
       return absl::Status(absl::StatusCode::kUnavailable, "");
     case PopResult::kPending:
-      return absl::Status(absl::StatusCode::kUnavailable, "");
+      return Pending();
     case PopResult::kTimeout:
       return absl::Status(absl::StatusCode::kDeadlineExceeded, "");
     case PopResult::kClosed:

@@ -20,21 +20,27 @@ class ChannelState : public std::enable_shared_from_this<ChannelState> {
 
   absl::StatusOr<ZeroCopyWriter> Reserve(uint32_t type, uint64_t size_bytes,
                                          shm::Deadline deadline);
-  /// On success the block has left `loan`, which is offered again.
+  /// On success the block has left `loan`, which is offered again. `capacity` is what the writer
+  /// has; it becomes the descriptor's size when the rest was given back.
   absl::StatusOr<uint64_t> Commit(shm::LoanRef loan, queue::MessageDescriptor& descriptor,
-                                  bool shrink, shm::Deadline deadline);
+                                  uint64_t& capacity, shm::Deadline deadline);
   absl::StatusOr<MessageHandle> Receive(shm::Deadline deadline);
   absl::Status Close();
   ChannelInfo Info();
 
   SystemState& system() { return *system_; }
   const std::string& name() const { return name_; }
-  /// Distance of the payload from its block.
-  uint32_t payload_offset() const;
 
  private:
+  /// Distance of the payload from its block.
+  uint32_t payload_offset() const;
+  uint64_t BlockBytes(uint64_t size_bytes) const;
+
   queue::PushResult TryCommit(shm::LoanRef loan, queue::MessageDescriptor& descriptor,
-                              queue::PushInfo& info, shm::Deadline deadline) noexcept;
+                              uint64_t& capacity, queue::PushInfo& info,
+                              shm::Deadline deadline) noexcept;
+  void Shrink(shm::Lane& lane, shm::LoanRef loan, uint64_t size_bytes, uint64_t& capacity,
+              shm::Deadline deadline) noexcept;
   queue::PopResult TryReceive(queue::MessageDescriptor& descriptor, shm::LoanRef& loan,
                               queue::PopInfo& info, shm::Deadline deadline) noexcept;
   absl::StatusOr<MessageHandle> Accept(const queue::MessageDescriptor& descriptor,

@@ -26,6 +26,11 @@ MessageHandle& MessageHandle::operator=(MessageHandle&& other) noexcept {
   return *this;
 }
 
+std::span<const std::byte> MessageHandle::bytes() const& {
+  if (channel_ == nullptr || channel_->system().attachment().forked()) return {};
+  return {payload_, descriptor_.size_bytes};
+}
+
 void MessageHandle::Drop() noexcept {
   if (channel_ == nullptr) return;
   shm::Attachment& attachment = channel_->system().attachment();
@@ -53,9 +58,11 @@ absl::Status MessageHandle::Ack() {
     return shm::Error(absl::StatusCode::kFailedPrecondition,
                       "this message handle is empty: it was moved from or released");
   }
+  // Without a lane, so that it never waits for one: the seat must not go in the middle of it.
+  const SystemState::StayGuard stay(channel_->system());
   if (auto ready = channel_->system().Ready(); !ready.ok()) return ready;
   loan_->lease.store(0, std::memory_order_release);  // ack.1 COMMIT: after all we did with it
-  THOLE_CRASH_POINT("ack.1");
+  THOLE_CRASH_POINT("comm.ack.1");
   return absl::OkStatus();
 }
 

@@ -1,5 +1,7 @@
 #include "system_state.h"
 
+#include <array>
+
 #include "call_ids.h"
 #include "channel_state.h"
 #include "thole/shm/name_source.h"
@@ -9,8 +11,13 @@ namespace {
 
 using shm::Deadline;
 
-// How long a sweep waits for a live participant before it leaves the rest to the next call.
-constexpr std::chrono::milliseconds kSweepPatience(1);
+// How often a release tries for a lock that a live participant holds: some microseconds, in which
+// one that is not stopped has given it back.
+constexpr int kReleaseTries = 16;
+// How many blocked loans a sweep passes over before it leaves the rest to the next call.
+constexpr size_t kSweepMax = 64;
+// How long the last user of a system waits for such a one before it gives the seat up.
+constexpr int64_t kLeavePatienceNs = 2'000'000;
 
 queue::QueueOptions QueueShape(const ChannelOptions& options) {
   queue::QueueOptions shape;
@@ -47,33 +54,45 @@ SystemState::~SystemState() {
   // The repair parts refer to heap and names, which go with this object: leave now or give up the
   // seat, and whoever looks next repairs it.
   if (attachment_->forked()) return;
-  if (attachment_->joined()) (void)attachment_->Leave(Deadline::Now());
+  const int64_t now = attachment_->platform().NowNs();
+  if (attachment_->joined()) (void)attachment_->Leave(Deadline::At(now + kLeavePatienceNs));
   attachment_->Abandon();
 }
 
 absl::Status SystemState::Ready() const {
   if (attachment_->forked()) return shm::ForkedHandleError();
-  if (!attachment_->joined()) {
+  if (!usable()) {
     return shm::Error(absl::StatusCode::kFailedPrecondition,
                       "this system has left its segment: open it again");
   }
   return absl::OkStatus();
 }
 
+absl::Status SystemState::Leave(Deadline deadline) {
+  if (attachment_->forked()) return shm::ForkedHandleError();
+  // For good: whatever part of it was given back when it stops half way is not taken again.
+  leaving_.store(true, std::memory_order_seq_cst);         // before staying_ is read
+  while (staying_.load(std::memory_order_seq_cst) != 0) {  // each for one store only
+    attachment_->platform().Relax();
+  }
+  return attachment_->Leave(deadline);
+}
+
 absl::StatusOr<std::shared_ptr<ChannelState>> SystemState::CreateChannel(
-    std::string_view name, const ChannelOptions& options) {
+    std::string_view name, const ChannelOptions& options, Deadline deadline) {
   if (auto ready = Ready(); !ready.ok()) return ready;
   if (auto checked = CheckChannelName(name); !checked.ok()) return checked;
-  auto queue = queues_->OpenOrCreateHandle(name, QueueShape(options));
+  auto queue = queues_->OpenOrCreateHandle(name, QueueShape(options), deadline);
   if (!queue.ok()) return queue.status();
   return Remember(name, *std::move(queue));
 }
 
-absl::StatusOr<std::shared_ptr<ChannelState>> SystemState::ConnectChannel(std::string_view name) {
+absl::StatusOr<std::shared_ptr<ChannelState>> SystemState::ConnectChannel(std::string_view name,
+                                                                          Deadline deadline) {
   if (auto ready = Ready(); !ready.ok()) return ready;
   if (auto known = Known(name)) return known;
   if (auto checked = CheckChannelName(name); !checked.ok()) return checked;
-  auto queue = queues_->ConnectHandle(name, nullptr, false);
+  auto queue = queues_->ConnectHandle(name, nullptr, false, deadline);
   if (!queue.ok()) return queue.status();
   if (!queue->ring().descriptors()) {
     return shm::Error(absl::StatusCode::kInvalidArgument,
@@ -138,22 +157,30 @@ bool SystemState::TryRelease(shm::Lane& lane, shm::LoanRef loan) noexcept {
   return true;
 }
 
+bool SystemState::ReleaseSoon(shm::Lane& lane, shm::LoanRef loan) noexcept {
+  for (int left = kReleaseTries; !TryRelease(lane, loan); --left) {
+    if (left == 0) return false;
+    attachment_->platform().Relax();
+  }
+  return true;
+}
+
 void SystemState::ReleaseLoan(shm::LoanRef loan) noexcept {
   if (attachment_->forked() || !attachment_->joined()) return;
   shm::Call call = attachment_->TryEnter(kCallRelease);
-  if (!call || !TryRelease(call.lane(), loan)) attachment_->loans().Doom(loan);
+  if (!call || !ReleaseSoon(call.lane(), loan)) attachment_->loans().Doom(loan);
 }
 
+// Each doomed loan once: one whose channel is blocked does not keep the others.
 void SystemState::SweepDoomed(shm::Lane& lane) noexcept {
-  const auto until = Deadline::In(kSweepPatience);
-  while (shm::LoanRef loan = attachment_->loans().TakeDoomed()) {
-    while (!TryRelease(lane, loan)) {
-      attachment_->platform().Relax();
-      if (!until.PassedAt(attachment_->platform().NowNs())) continue;
-      attachment_->loans().Doom(loan);
-      return;
-    }
+  std::array<shm::LoanRef, kSweepMax> kept;
+  size_t count = 0;
+  while (count < kept.size()) {
+    const shm::LoanRef loan = attachment_->loans().TakeDoomed();
+    if (!loan) break;
+    if (!TryRelease(lane, loan)) kept[count++] = loan;
   }
+  for (size_t i = 0; i < count; ++i) attachment_->loans().Doom(kept[i]);
 }
 
 }  // namespace thole::comm

@@ -2,6 +2,7 @@
 // `comm`.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -32,11 +33,36 @@ class SystemState : public std::enable_shared_from_this<SystemState> {
   const registry::SharedBufferRegistry& names() const { return *names_; }
 
   absl::StatusOr<std::shared_ptr<ChannelState>> CreateChannel(std::string_view name,
-                                                              const ChannelOptions& options);
-  absl::StatusOr<std::shared_ptr<ChannelState>> ConnectChannel(std::string_view name);
+                                                              const ChannelOptions& options,
+                                                              shm::Deadline deadline);
+  absl::StatusOr<std::shared_ptr<ChannelState>> ConnectChannel(std::string_view name,
+                                                               shm::Deadline deadline);
 
   /// OK, or why no call may be made: forked, or left.
   absl::Status Ready() const;
+  /// False after `Leave` began.
+  bool usable() const {
+    return attachment_->joined() && !leaving_.load(std::memory_order_seq_cst);  // see StayGuard
+  }
+  /// A lane for one call; none after `Leave` began.
+  shm::Call Enter(shm::CallId call, shm::Deadline deadline) noexcept {
+    return usable() ? attachment_->Enter(call, deadline) : shm::Call();
+  }
+  absl::Status Leave(shm::Deadline deadline);
+  /// Keeps the seat while a store to the segment is made without a lane: first the guard, then
+  /// `Ready`, then the store.
+  class StayGuard {
+   public:
+    explicit StayGuard(SystemState& system) : system_(system) {
+      system_.staying_.fetch_add(1, std::memory_order_seq_cst);  // before leaving_ is read
+    }
+    ~StayGuard() { system_.staying_.fetch_sub(1, std::memory_order_release); }  // after the store
+    StayGuard(const StayGuard&) = delete;
+    StayGuard& operator=(const StayGuard&) = delete;
+
+   private:
+    SystemState& system_;
+  };
   /// Gives back what destructors could not: doomed loans. Any call with a lane does it.
   void Sweep(shm::Lane& lane) noexcept {
     if (attachment_->loans().AnyDoomed()) SweepDoomed(lane);
@@ -49,6 +75,7 @@ class SystemState : public std::enable_shared_from_this<SystemState> {
       : attachment_(std::move(attachment)) {}
   void SweepDoomed(shm::Lane& lane) noexcept;
   bool TryRelease(shm::Lane& lane, shm::LoanRef loan) noexcept;
+  bool ReleaseSoon(shm::Lane& lane, shm::LoanRef loan) noexcept;
   queue::QueueHandle QueueOfLease(uint64_t lease);
   std::shared_ptr<ChannelState> Remember(std::string_view name, queue::QueueHandle queue);
   std::shared_ptr<ChannelState> Known(std::string_view name);
@@ -57,6 +84,8 @@ class SystemState : public std::enable_shared_from_this<SystemState> {
   std::shared_ptr<alloc::PersistentTlsfAllocator> heap_;
   std::shared_ptr<registry::SharedBufferRegistry> names_;
   std::unique_ptr<queue::QueueFactory> queues_;
+  std::atomic<bool> leaving_{false};
+  std::atomic<uint32_t> staying_{0};
   // What this process has connected to. The state of a channel keeps this object alive, so the map
   // keeps queues and only looks at states.
   struct Entry {

@@ -9,6 +9,8 @@ namespace {
 
 // Kind of a root of `queue` that is no queue itself.
 constexpr uint16_t kChannelsRoot = 100;
+// How long a call by name waits for the registry's lock when it may not wait at all.
+constexpr int64_t kConnectPatienceNs = 2'000'000;
 
 }  // namespace
 
@@ -53,34 +55,52 @@ absl::StatusOr<UnifiedCommunicationSystem> UnifiedCommunicationSystem::OpenOn(
   return UnifiedCommunicationSystem(*std::move(state));
 }
 
+absl::Status UnifiedCommunicationSystem::Ready() const {
+  if (state_ != nullptr) return state_->Ready();
+  return shm::Error(absl::StatusCode::kFailedPrecondition,
+                    "this system was moved from: use the one it was moved to");
+}
+
 absl::StatusOr<Channel> UnifiedCommunicationSystem::CreateChannel(std::string_view name,
-                                                                  const ChannelOptions& options) {
-  auto channel = state_->CreateChannel(name, options);
+                                                                  const ChannelOptions& options,
+                                                                  shm::Deadline deadline) {
+  if (auto ready = Ready(); !ready.ok()) return ready;
+  auto channel = state_->CreateChannel(name, options, deadline);
   if (!channel.ok()) return channel.status();
   return Channel(*std::move(channel));
 }
 
-absl::StatusOr<Channel> UnifiedCommunicationSystem::ConnectChannel(std::string_view name) {
-  auto channel = state_->ConnectChannel(name);
+absl::StatusOr<Channel> UnifiedCommunicationSystem::ConnectChannel(std::string_view name,
+                                                                   shm::Deadline deadline) {
+  if (auto ready = Ready(); !ready.ok()) return ready;
+  auto channel = state_->ConnectChannel(name, deadline);
   if (!channel.ok()) return channel.status();
   return Channel(*std::move(channel));
+}
+
+absl::StatusOr<Channel> UnifiedCommunicationSystem::Use(std::string_view channel,
+                                                        shm::Deadline deadline) {
+  if (auto ready = Ready(); !ready.ok()) return ready;
+  const int64_t patient = state_->attachment().platform().NowNs() + kConnectPatienceNs;
+  return ConnectChannel(channel,
+                        deadline.PassedAt(patient) ? shm::Deadline::At(patient) : deadline);
 }
 
 std::vector<ChannelInfo> UnifiedCommunicationSystem::ListChannels() {
-  if (!state_->Ready().ok()) return {};
+  if (!Ready().ok()) return {};
   return comm::ListChannels(state_->attachment().segment());
 }
 
 absl::Status UnifiedCommunicationSystem::SendBytes(std::string_view channel, uint32_t type,
                                                    std::span<const std::byte> bytes,
                                                    shm::Deadline deadline) {
-  auto found = ConnectChannel(channel);
+  auto found = Use(channel, deadline);
   return found.ok() ? found->SendBytes(type, bytes, deadline) : found.status();
 }
 
 absl::StatusOr<MessageHandle> UnifiedCommunicationSystem::Receive(std::string_view channel,
                                                                   shm::Deadline deadline) {
-  auto found = ConnectChannel(channel);
+  auto found = Use(channel, deadline);
   if (!found.ok()) return found.status();
   return found->Receive(deadline);
 }
@@ -93,7 +113,7 @@ absl::StatusOr<ZeroCopyWriter> UnifiedCommunicationSystem::SendZeroCopy(std::str
                                                                         uint32_t type,
                                                                         uint64_t size_bytes,
                                                                         shm::Deadline deadline) {
-  auto found = ConnectChannel(channel);
+  auto found = Use(channel, deadline);
   if (!found.ok()) return found.status();
   return found->SendZeroCopy(type, size_bytes, deadline);
 }
@@ -101,18 +121,21 @@ absl::StatusOr<ZeroCopyWriter> UnifiedCommunicationSystem::SendZeroCopy(std::str
 registry::SharedBufferRegistry& UnifiedCommunicationSystem::buffers() { return state_->names(); }
 
 alloc::HeapStatistics UnifiedCommunicationSystem::HeapUse() const {
-  return state_->Ready().ok() ? state_->heap().Statistics() : alloc::HeapStatistics{};
+  return Ready().ok() ? state_->heap().Statistics() : alloc::HeapStatistics{};
 }
 
 std::vector<ParticipantInfo> UnifiedCommunicationSystem::Participants() const {
-  if (!state_->Ready().ok()) return {};
+  if (!Ready().ok()) return {};
   return ListParticipants(state_->attachment().segment());
 }
 
-uint32_t UnifiedCommunicationSystem::Recover() { return state_->attachment().RepairAll(); }
+uint32_t UnifiedCommunicationSystem::Recover() {
+  return Ready().ok() ? state_->attachment().RepairAll() : 0;
+}
 
 absl::Status UnifiedCommunicationSystem::Leave(shm::Deadline deadline) {
-  return state_->attachment().Leave(deadline);
+  if (state_ == nullptr) return Ready();
+  return state_->Leave(deadline);
 }
 
 const std::shared_ptr<shm::Attachment>& UnifiedCommunicationSystem::attachment() const {

@@ -25,6 +25,11 @@ ZeroCopyWriter& ZeroCopyWriter::operator=(ZeroCopyWriter&& other) noexcept {
   return *this;
 }
 
+std::span<std::byte> ZeroCopyWriter::bytes() & {
+  if (channel_ == nullptr || channel_->system().attachment().forked()) return {};
+  return {payload_, capacity_};
+}
+
 void ZeroCopyWriter::Rollback() noexcept {
   if (channel_ == nullptr) return;
   channel_->system().ReleaseLoan(loan_);
@@ -48,9 +53,7 @@ absl::StatusOr<uint64_t> ZeroCopyWriter::CommitPrefix(uint64_t size_bytes, shm::
   descriptor.size_bytes = size_bytes;
   descriptor.type = type_;
   descriptor.correlation = correlation_;
-  const bool shrink = size_bytes < capacity_;
-  capacity_ = size_bytes;  // the tail may be gone even if the rest is not sent
-  auto sent = channel_->Commit(loan_, descriptor, shrink, deadline);
+  auto sent = channel_->Commit(loan_, descriptor, capacity_, deadline);
   if (!sent.ok()) return sent;
   channel_ = nullptr;
   loan_ = {};

@@ -22,7 +22,8 @@
 
 namespace thole::comm {
 
-/// Copyable reference to a channel; thread-safe. Outlives the system object it came from.
+/// Copyable reference to a channel; thread-safe. Outlives the system object it came from. Moved
+/// from, it answers FailedPrecondition.
 class Channel {
  public:
   explicit Channel(std::shared_ptr<ChannelState> state) : state_(std::move(state)) {}

@@ -14,7 +14,7 @@
 //
 //   step   dies after                       loan                  recovered by
 //   ack.1  COMMIT: lease = 0                plain block           freed by alloc's last step
-//   ack.2  block freed, loan empty          empty                 nothing
+// Dropping is one step of `queue` (the lease goes back) or of `alloc` (the block is freed).
 #pragma once
 
 #include <cstdint>
@@ -60,17 +60,18 @@ class [[nodiscard]] MessageHandle {
   /// 0 at the first delivery, then how often it was given back before; stays at 31.
   uint32_t attempt() const { return attempt_; }
 
-  /// The payload, where it lies; valid as long as the handle. 64-byte aligned.
-  std::span<const std::byte> bytes() const& { return {payload_, descriptor_.size_bytes}; }
+  /// The payload, where it lies, 64-byte aligned; valid as long as the handle. Empty in a forked
+  /// child, which has no mapping.
+  std::span<const std::byte> bytes() const&;
   std::span<const std::byte> bytes() const&& = delete;
   /// The payload as a T, or nullptr when the size is another one.
   template <class T>
     requires ShmSafe<T>
   const T* As() const& {
     static_assert(alignof(T) <= 64, "thole aligns messages to 64 bytes");
-    return descriptor_.size_bytes == sizeof(T)
-               ? static_cast<const T*>(static_cast<const void*>(payload_))
-               : nullptr;
+    const std::span<const std::byte> all = bytes();
+    const void* data = all.data();
+    return all.size() == sizeof(T) ? static_cast<const T*>(data) : nullptr;
   }
   template <class T>
   const T* As() const&& = delete;
@@ -78,17 +79,18 @@ class [[nodiscard]] MessageHandle {
   template <class T>
     requires ShmSafe<T>
   std::optional<T> ReadPrefix() const {
-    if (descriptor_.size_bytes < sizeof(T)) return std::nullopt;
+    const std::span<const std::byte> all = bytes();
+    if (all.size() < sizeof(T)) return std::nullopt;
     T value;
-    std::memcpy(static_cast<void*>(&value), payload_, sizeof(T));
+    std::memcpy(static_cast<void*>(&value), all.data(), sizeof(T));
     return value;
   }
 
   /// A second handle to the same message of this process. The message goes when the last one does.
   MessageHandle Clone() const;
-  /// Done with it: it will not be offered again, whoever dies. One store; never blocks. Other
-  /// clones may go on reading. FailedPrecondition when empty; OK on channels without
-  /// acknowledgement and when acknowledged already.
+  /// Done with it: it will not be offered again, whoever dies. One store to the segment; never
+  /// blocks. Other clones may go on reading. FailedPrecondition when empty, forked or after the
+  /// system left; OK on channels without acknowledgement and when acknowledged already.
   absl::Status Ack();
   /// What dropping does.
   void Release() { Drop(); }

@@ -52,7 +52,9 @@ struct OpenSystemOptions {
   std::string participant_name = "";
 };
 
-/// Movable; thread-safe. Dropping it leaves the segment and everything in it as they are.
+/// Movable; thread-safe. A moved-from system answers FailedPrecondition, or nothing. The seat stays
+/// until the system and all that came from it (channels, messages, writers) are dropped; the segment
+/// and everything in it stay as they are.
 class UnifiedCommunicationSystem {
  public:
   /// Opens (and by default creates) the segment `name` in /dev/shm, repairs whoever died in it and
@@ -68,18 +70,22 @@ class UnifiedCommunicationSystem {
   static absl::StatusOr<UnifiedCommunicationSystem> OpenOn(
       std::shared_ptr<shm::Attachment> attachment, std::string_view participant_name);
 
-  /// Creates the channel, or connects if it is there. InvalidArgument when it is there with other
-  /// options (acknowledged, type id).
-  absl::StatusOr<Channel> CreateChannel(std::string_view name, const ChannelOptions& options = {});
+  /// Creates the channel, or connects if it is there; its capacity is that of its creator.
+  /// InvalidArgument (the name; the capacity; it is there with other options: acknowledged, type
+  /// id), ResourceExhausted, DeadlineExceeded.
+  absl::StatusOr<Channel> CreateChannel(std::string_view name, const ChannelOptions& options = {},
+                                        shm::Deadline deadline = SomeSeconds());
   /// Connects to a channel that any process created. NotFound.
-  absl::StatusOr<Channel> ConnectChannel(std::string_view name);
+  absl::StatusOr<Channel> ConnectChannel(std::string_view name,
+                                         shm::Deadline deadline = SomeSeconds());
   std::vector<ChannelInfo> ListChannels();
 
-  // By name; the channel must have been created, by any process.
+  // By name; the channel must have been created, by any process. The first use of a channel connects
+  // to it, which may wait some milliseconds for a lock even if `deadline` is now.
   template <class T>
   absl::Status Send(std::string_view channel, uint32_t type, const T& value,
                     shm::Deadline deadline) {
-    auto found = ConnectChannel(channel);
+    auto found = Use(channel, deadline);
     return found.ok() ? found->Send(type, value, deadline) : found.status();
   }
   absl::Status SendBytes(std::string_view channel, uint32_t type, std::span<const std::byte> bytes,
@@ -96,12 +102,18 @@ class UnifiedCommunicationSystem {
   /// Repairs every dead participant now; returns how many. Nobody needs to call it.
   uint32_t Recover();
   /// Gives everything back and frees the seat; handles that are still out answer
-  /// kFailedPrecondition afterwards. DeadlineExceeded while a live participant holds a lock.
+  /// FailedPrecondition from then on, and messages that they hold are offered again.
+  /// DeadlineExceeded while another thread is in a call or a live participant holds a lock: then
+  /// only `Leave` can be called again, or the system dropped.
   absl::Status Leave(shm::Deadline deadline);
 
+  /// Not of a moved-from system, nor `buffers`.
   const std::shared_ptr<shm::Attachment>& attachment() const;
 
  private:
+  static shm::Deadline SomeSeconds() { return shm::Deadline::In(std::chrono::seconds(5)); }
+  absl::Status Ready() const;
+  absl::StatusOr<Channel> Use(std::string_view channel, shm::Deadline deadline);
   explicit UnifiedCommunicationSystem(std::shared_ptr<SystemState> state)
       : state_(std::move(state)) {}
   std::shared_ptr<SystemState> state_;

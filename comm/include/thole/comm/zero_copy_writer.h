@@ -34,8 +34,9 @@ class [[nodiscard]] ZeroCopyWriter {
   ~ZeroCopyWriter() { Rollback(); }
 
   bool empty() const { return channel_ == nullptr; }
-  /// The room for the payload: what was asked for, 64-byte aligned. Contents are unspecified.
-  std::span<std::byte> bytes() & { return {payload_, capacity_}; }
+  /// The room for the payload: what was asked for, 64-byte aligned. Contents are unspecified. Empty
+  /// in a forked child.
+  std::span<std::byte> bytes() &;
   std::span<std::byte> bytes() && = delete;
   void set_type(uint32_t type) { type_ = type; }
   void set_correlation(uint64_t correlation) { correlation_ = correlation; }
@@ -46,8 +47,9 @@ class [[nodiscard]] ZeroCopyWriter {
   absl::StatusOr<uint64_t> Commit(shm::Deadline deadline) {
     return CommitPrefix(capacity_, deadline);
   }
-  /// Sends the first `size_bytes` only; the rest goes back to the heap. After a failure the writer
-  /// has at least these bytes. InvalidArgument when that is more than there is.
+  /// Sends the first `size_bytes` only; the rest goes back to the heap first, if the channel looks
+  /// as if it had room. After a failure the writer has at least these bytes, and all of them when
+  /// the channel was full or closed. InvalidArgument when that is more than there is.
   absl::StatusOr<uint64_t> CommitPrefix(uint64_t size_bytes, shm::Deadline deadline);
   /// Gives the block back. Never blocks.
   void Rollback() noexcept;
