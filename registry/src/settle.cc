@@ -11,8 +11,7 @@ namespace thole::registry {
 using shm::Word64;
 
 void LockedRegistry::BeginMove(uint32_t index) noexcept {
-  // The old owner's moves are settled. Before the COMMIT, so that no move stays unnoticed.
-  table_.data().unsettled.store(index + 1, std::memory_order_release);
+  table_.data().unsettled.store(index + 1, std::memory_order_release);  // before the COMMIT
 }
 
 void LockedRegistry::EndMove(uint32_t index) noexcept {

@@ -174,7 +174,7 @@ absl::Status SharedBufferRegistry::Remove(std::string_view name, Deadline deadli
   if (result == NameResult::kOk) return absl::OkStatus();
   if (result != NameResult::kWrongType) return Explain(result, name);
   return shm::Error(absl::StatusCode::kFailedPrecondition,
-                    "'" + std::string(name) + "' is a channel, not a buffer: remove the channel");
+                    "name '" + std::string(name) + "' is a channel's: remove the channel");
 }
 
 absl::StatusOr<BufferHandle> SharedBufferRegistry::MakeHandle(std::string_view name,
