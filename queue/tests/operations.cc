@@ -237,6 +237,42 @@ Operation ConnectOperation() {
   return operation;
 }
 
+// A world in which queues can be made: large blocks, and a table for their names.
+class CreatingWorld final : public QueueWorld {
+ public:
+  CreatingWorld() : QueueWorld({{"jobs", Inline(2)}}) {}
+  std::vector<shm::RootRequest> Roots() const override {
+    return {TestPool::Root(16, 1088), TestNames::Root(), *QueueFactory::Root("jobs", Inline(2))};
+  }
+};
+
+// A queue is made under a name: afterwards it is there and works, or its block is free.
+Operation CreateOperation(const std::string& name) {
+  Operation operation = PopOperation(name, "in a block of the heap", Inline(2));
+  operation.make_world = [] { return std::make_unique<CreatingWorld>(); };
+  operation.prepare = [](World&, Process&, Process&, Random&) {};
+  operation.act = [name](World&, Process& victim, Random&) {
+    if (name == "CreateHandle") {
+      (void)Of(victim).factory().CreateHandle("created", Inline(2));
+    } else {
+      (void)Of(victim).factory().OpenOrCreateHandle("created", Inline(2));
+    }
+  };
+  operation.check = [](World&, Process& survivor, Findings& findings) {
+    auto made = Of(survivor).factory().OpenOrCreate<Item>("created", {.capacity = 2});
+    if (!made.ok()) {
+      findings.Add("create", 0, std::string(made.status().message()));
+      return;
+    }
+    Item item{};
+    if (made->TryPush(Item::Of(7)) != PushResult::kOk || made->TryPop(item) != PopResult::kOk ||
+        item.id != 7 || made->TryPop(item) != PopResult::kEmpty) {
+      findings.Add("create", 0, "the created queue does not work");
+    }
+  };
+  return operation;
+}
+
 // Detaching with a lease and a plain loan: both go where they belong.
 Operation LeaveOperation() {
   Operation operation = PopOperation("Leave", "with a lease", Blocks(4, true));
@@ -273,6 +309,8 @@ THOLE_OPERATION(CloseOperation());
 THOLE_OPERATION(SealOperation());
 THOLE_OPERATION(WaitOperation());
 THOLE_OPERATION(ConnectOperation());
+THOLE_OPERATION(CreateOperation("CreateHandle"));
+THOLE_OPERATION(CreateOperation("OpenOrCreateHandle"));
 THOLE_OPERATION(LeaveOperation());
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "test_names.h"
 #include "test_pool.h"
 #include "thole/queue/audit.h"
 #include "thole/queue/queue_factory.h"
@@ -83,7 +84,7 @@ class QueueProcess {
     return PersistentQueue<MessageDescriptor>(handles_[i]);
   }
   TestPool& pool() const { return part_->pool; }
-  shm::NameSource& names() const { return part_->names; }
+  TestNames& names() const { return part_->names; }
   QueueFactory& factory() { return *factory_; }
   shm::Attachment& attachment() const { return *attachment_; }
 
@@ -93,6 +94,7 @@ class QueueProcess {
     AuditQueues(segment, part_->names, findings);
     shm::Holders holders;
     shm::CollectLoanHolders(segment, holders, findings);
+    part_->names.CollectHolders(holders);
     CollectQueueHolders(segment, part_->names, holders, findings);
     part_->pool.Audit(holders, findings);
   }
@@ -100,11 +102,10 @@ class QueueProcess {
  private:
   // Lives as long as the attachment: names and pool are used while it leaves.
   struct Part final : shm::RepairPart {
-    explicit Part(const shm::Segment& segment)
-        : names(segment, shm::ComponentId::kQueue), pool(segment) {}
+    explicit Part(const shm::Segment& segment) : names(segment), pool(segment) {}
     shm::RepairStep step() const override { return shm::RepairStep::kComm; }
     shm::RepairOutcome Repair(shm::DeadParticipant&) override { return shm::RepairOutcome::kDone; }
-    shm::RootNames names;
+    TestNames names;
     TestPool pool;
   };
 

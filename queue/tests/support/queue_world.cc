@@ -11,7 +11,7 @@ shm::LoanRef NewMessage(QueueProcess& process) {
   shm::Call call = attachment.Enter(kTestCall);
   const shm::LoanRef loan = attachment.loans().Take(call.lane().index());
   if (!loan) return {};
-  if (process.pool().AllocateTo(call.lane(), loan, kPoolBlockBytes, 64, Deadline::Never()) !=
+  if (process.pool().AllocateTo(call.lane(), loan, kMessageBytes, 64, Deadline::Never()) !=
       shm::BlockResult::kOk) {
     attachment.loans().Return(loan);
     return {};

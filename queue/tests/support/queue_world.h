@@ -18,7 +18,7 @@ class SimProcess final : public shm::testing::Process {
   QueueProcess queue;
 };
 
-class QueueWorld final : public shm::testing::World {
+class QueueWorld : public shm::testing::World {
  public:
   explicit QueueWorld(std::vector<QueueShape> shapes, uint32_t seats = 6)
       : shapes_(std::move(shapes)), seats_(seats) {}

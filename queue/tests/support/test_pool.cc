@@ -38,15 +38,18 @@ class PoolRepair final : public shm::RepairPart {
 
 }  // namespace
 
-shm::RootRequest TestPool::Root() {
+shm::RootRequest TestPool::Root(uint32_t blocks, uint64_t block_bytes) {
   shm::RootRequest root{};
   root.component = shm::ComponentId::kAlloc;
   root.kind = 1;
-  root.size_bytes = sizeof(TestPoolData) + kPoolBlocks * kPoolBlockBytes;
+  root.size_bytes = sizeof(TestPoolData) + blocks * block_bytes;
   root.align = shm::kCacheLine;
   root.name = "pool";
-  root.format = [](shm::SegmentView view, const shm::RootData& data) {
-    view.At<TestPoolData>(data.offset)->free_blocks = ~uint64_t{0};
+  root.format = [=](shm::SegmentView view, const shm::RootData& data) {
+    auto* pool = view.At<TestPoolData>(data.offset);
+    pool->free_blocks = blocks == 64 ? ~uint64_t{0} : (uint64_t{1} << blocks) - 1;
+    pool->blocks = blocks;
+    pool->block_bytes = block_bytes;
     return absl::OkStatus();
   };
   return root;
@@ -59,9 +62,9 @@ TestPool::TestPool(const shm::Segment& segment) {
 }
 
 uint32_t TestPool::IndexOf(uint64_t offset) const noexcept {
-  if (offset < blocks_ || (offset - blocks_) % kPoolBlockBytes != 0) return kPoolBlocks;
-  const uint64_t index = (offset - blocks_) / kPoolBlockBytes;
-  return index < kPoolBlocks ? static_cast<uint32_t>(index) : kPoolBlocks;
+  if (offset < blocks_ || (offset - blocks_) % data_->block_bytes != 0) return kNone;
+  const uint64_t index = (offset - blocks_) / data_->block_bytes;
+  return index < data_->blocks ? static_cast<uint32_t>(index) : kNone;
 }
 
 BlockResult TestPool::Change(shm::Lane& lane, shm::Deadline deadline, uint64_t set, uint64_t clear,
@@ -79,7 +82,7 @@ BlockResult TestPool::Change(shm::Lane& lane, shm::Deadline deadline, uint64_t s
 
 BlockResult TestPool::AllocateTo(shm::Lane& lane, shm::LoanRef loan, uint64_t size_bytes, uint64_t,
                                  shm::Deadline deadline) noexcept {
-  if (size_bytes > kPoolBlockBytes) return BlockResult::kTooLarge;
+  if (size_bytes > data_->block_bytes) return BlockResult::kTooLarge;
   if (shm::Lock(lane, data_->lock, deadline) != shm::LockResult::kOk) return BlockResult::kBusy;
   const uint64_t free_blocks = data_->free_blocks;
   if (free_blocks == 0) {
@@ -94,7 +97,7 @@ BlockResult TestPool::FreeFrom(shm::Lane& lane, shm::Word64& holder, uint64_t ne
                                shm::Deadline deadline) noexcept {
   if (shm::Lock(lane, data_->lock, deadline) != shm::LockResult::kOk) return BlockResult::kBusy;
   const uint32_t index = IndexOf(holder);
-  if (index == kPoolBlocks || (data_->free_blocks >> index & 1) != 0) {
+  if (index == kNone || (data_->free_blocks >> index & 1) != 0) {
     shm::Unlock(lane, data_->lock);
     return BlockResult::kInvalid;
   }
@@ -105,7 +108,7 @@ BlockResult TestPool::FreeLoan(shm::Lane& lane, shm::LoanRef loan,
                                shm::Deadline deadline) noexcept {
   if (shm::Lock(lane, data_->lock, deadline) != shm::LockResult::kOk) return BlockResult::kBusy;
   const uint32_t index = IndexOf(loan->block);
-  if (index == kPoolBlocks || (data_->free_blocks >> index & 1) != 0) {
+  if (index == kNone || (data_->free_blocks >> index & 1) != 0) {
     shm::Unlock(lane, data_->lock);
     return BlockResult::kInvalid;
   }
@@ -114,7 +117,7 @@ BlockResult TestPool::FreeLoan(shm::Lane& lane, shm::LoanRef loan,
 
 uint64_t TestPool::BlockSize(uint64_t offset) const noexcept {
   const uint32_t index = IndexOf(offset);
-  return index < kPoolBlocks && (data_->free_blocks >> index & 1) == 0 ? kPoolBlockBytes : 0;
+  return index < kNone && (data_->free_blocks >> index & 1) == 0 ? data_->block_bytes : 0;
 }
 
 uint32_t TestPool::free_count() const {
@@ -123,7 +126,7 @@ uint32_t TestPool::free_count() const {
 
 void TestPool::Audit(const shm::Holders& holders, shm::Findings& findings) const {
   const uint64_t free_blocks = data_->free_blocks;
-  for (uint32_t i = 0; i < kPoolBlocks; ++i) {
+  for (uint32_t i = 0; i < data_->blocks; ++i) {
     const auto held = holders.by_block().find(OffsetOf(i));
     size_t count = free_blocks >> i & 1;
     std::string who = count != 0 ? "the pool" : "";
@@ -137,7 +140,7 @@ void TestPool::Audit(const shm::Holders& holders, shm::Findings& findings) const
         "block " + std::to_string(i) + " has " + std::to_string(count) + " holders: " + who);
   }
   for (const auto& [block, who] : holders.by_block()) {
-    if (IndexOf(block) == kPoolBlocks) {
+    if (IndexOf(block) == kNone) {
       findings.Add("holders", block, who.front() + " holds what is no block");
     }
   }

@@ -13,20 +13,22 @@
 
 namespace thole::queue::testing {
 
-inline constexpr uint32_t kPoolBlocks = 64;
-inline constexpr uint64_t kPoolBlockBytes = 128;
+/// A message of a leased queue without payload.
+inline constexpr uint64_t kMessageBytes = 128;
 
 struct alignas(shm::kCacheLine) TestPoolData {
   shm::OwnerLockData lock;
   shm::Word64 free_blocks;
-  uint64_t reserved[6];
+  uint64_t blocks;
+  uint64_t block_bytes;
+  uint64_t reserved[4];
 };
 static_assert(sizeof(TestPoolData) == 64);
 
 class TestPool final : public shm::BlockSource {
  public:
   /// The root that holds it; of component alloc, so that a repair asks for its steps.
-  static shm::RootRequest Root();
+  static shm::RootRequest Root(uint32_t blocks = 64, uint64_t block_bytes = kMessageBytes);
   explicit TestPool(const shm::Segment& segment);
 
   shm::BlockResult AllocateTo(shm::Lane& lane, shm::LoanRef loan, uint64_t size_bytes,
@@ -42,7 +44,7 @@ class TestPool final : public shm::BlockSource {
 
   /// Every block must have exactly one holder: the pool, or one of `holders`.
   void Audit(const shm::Holders& holders, shm::Findings& findings) const;
-  uint64_t OffsetOf(uint32_t index) const { return blocks_ + index * kPoolBlockBytes; }
+  uint64_t OffsetOf(uint32_t index) const { return blocks_ + index * data_->block_bytes; }
   uint32_t free_count() const;
   /// The two repair parts of this pool.
   std::vector<std::shared_ptr<shm::RepairPart>> RepairParts();
@@ -50,7 +52,8 @@ class TestPool final : public shm::BlockSource {
  private:
   shm::BlockResult Change(shm::Lane& lane, shm::Deadline deadline, uint64_t set, uint64_t clear,
                           shm::Word64& holder, uint64_t value, shm::Word64* lease) noexcept;
-  /// kPoolBlocks when it is none.
+  /// kNone when it is none.
+  static constexpr uint32_t kNone = 64;
   uint32_t IndexOf(uint64_t offset) const noexcept;
 
   TestPoolData* data_;
