@@ -188,5 +188,60 @@ TEST(RegistryLock, OfADeadHolderIsTakenOver) {
   }
 }
 
+// A child that stops at a step, as under a debugger, and lives on.
+class StoppedChild {
+ public:
+  StoppedChild(const char* step, const std::function<void()>& body) {
+    std::fflush(nullptr);
+    child_ = fork();
+    if (child_ == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      wanted_ = step;
+      shm::crash_point_hook = [](const char* name) {
+        if (wanted_ == name) raise(SIGSTOP);
+      };
+      body();
+      _exit(0);
+    }
+    int status = 0;
+    waitpid(child_, &status, WUNTRACED);
+    stopped_ = WIFSTOPPED(status);
+  }
+  bool stopped() const { return stopped_; }
+  void GoOn() {
+    int status = 0;
+    do {
+      kill(child_, SIGCONT);
+      waitpid(child_, &status, WUNTRACED);
+    } while (WIFSTOPPED(status));
+  }
+
+ private:
+  static inline std::string_view wanted_;
+  pid_t child_ = 0;
+  bool stopped_ = false;
+};
+
+TEST(RegistryReaders, GoOnWhileAWriterIsStopped) {
+  for (const char* step : {"registry.publish.3", "registry.publish.4", "registry.settle.1",
+                           "registry.settle.2", "registry.settle.4", "registry.drop.3"}) {
+    Scene scene;
+    SharedBufferRegistry& registry = scene.parent->registry();
+    StoppedChild child(step, [&] { Life(scene.segment); });
+    ASSERT_TRUE(child.stopped()) << step;
+    EXPECT_TRUE(registry.Lookup("the parent's").ok()) << step;
+    EXPECT_TRUE(absl::IsNotFound(registry.Lookup("no name").status())) << step;
+    EXPECT_FALSE(registry.List().empty()) << step;
+    EXPECT_TRUE(registry.Acquire("the parent's").ok()) << step;  // held: no lock needed
+    EXPECT_EQ(scene.parent->attachment().RepairAll(), 0u) << "stopped is not dead";
+    const Deadline soon = Deadline::In(std::chrono::milliseconds(5));
+    EXPECT_TRUE(absl::IsDeadlineExceeded(registry.Create("z", 64, {}, soon).status())) << step;
+    EXPECT_TRUE(absl::IsDeadlineExceeded(registry.Remove("the parent's", soon))) << step;
+    child.GoOn();
+    EXPECT_TRUE(registry.Create("z", 64).ok()) << step;
+    scene.ExpectRepaired(0);  // it left as it should
+  }
+}
+
 }  // namespace
 }  // namespace thole::registry

@@ -198,7 +198,7 @@ void StormWorker(const NamedSegment& segment, SharedBoard& board, int worker, ui
 
 TEST(RegistryProcesses, SurviveAStormOfKills) {
   constexpr int kWorkers = 4;
-  constexpr int kKills = 300;
+  constexpr int kKills = 200;
   NamedSegment segment(16, 12, 4 << 20);
   SharedBoard board;
   Random random(20240607);
@@ -324,7 +324,9 @@ TEST(RegistryProcesses, AWaiterIsWokenByAnotherProcess) {
   });
   auto me = segment.Join();
   WaitUntil([&] { return board->ready.load() != 0 && me->data().waiters.waiters.load() != 0; });
+  const uint32_t before = me->data().waiters.sequence.load();
   auto made = me->registry().Create("late", 64);
+  EXPECT_EQ(me->data().waiters.sequence.load(), before + 1) << "nobody was woken";
   EXPECT_EQ(WaitForChild(child), 0);
   EXPECT_EQ(board->wrong.load(), 0);
 }
