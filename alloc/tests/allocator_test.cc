@@ -304,6 +304,43 @@ TEST_F(Allocator, WaitsForALiveHolderOfTheLockOnlyUntilTheDeadline) {
   EXPECT_EQ(Now().used_bytes, 0u);
 }
 
+// Nanoseconds of an allocation and its free, the quickest of many: interruptions do not count.
+int64_t QuickestPair(Party& party, LoanRef loan) {
+  int64_t quickest = INT64_MAX;
+  for (int i = 0; i < 3'000; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    if (party.heap->AllocateTo(party.lane(), loan, 40, 16, Deadline::Now()) != BlockResult::kOk ||
+        party.heap->FreeLoan(party.lane(), loan, Deadline::Now()) != BlockResult::kOk) {
+      return INT64_MAX;
+    }
+    quickest = std::min<int64_t>(quickest, (std::chrono::steady_clock::now() - start).count());
+  }
+  return quickest;
+}
+
+TEST(AllocatorCost, DoesNotGrowWithTheNumberOfFreeBlocks) {
+  constexpr uint32_t kBlocks = 40'000;
+  Party party(MakeSegment({.size_bytes = 8 << 20}));
+  const LoanRef table = party.Allocate(kBlocks * sizeof(shm::LoanData));
+  const LoanRef loan = party.Take();
+  ASSERT_TRUE(table && loan);
+  const int64_t alone = QuickestPair(party, loan);
+  auto* loans = party.attachment->view().Array<shm::LoanData>(table->block, kBlocks);
+  for (uint32_t i = 0; i < kBlocks; ++i) {
+    loans[i].block = loans[i].ticket = loans[i].where = loans[i].lease = 0;
+    ASSERT_EQ(party.heap->AllocateTo(party.lane(), LoanRef(&loans[i], 0, 0), 16 + i % 4 * 16, 16,
+                                     Deadline::Now()),
+              BlockResult::kOk);
+  }
+  for (uint32_t i = 0; i < kBlocks; i += 2) {  // no two are neighbours: none is joined
+    ASSERT_EQ(party.heap->FreeFrom(party.lane(), loans[i].block, 0, Deadline::Now()),
+              BlockResult::kOk);
+  }
+  ASSERT_GT(party.heap->Statistics().blocks_free, kBlocks / 2 - 1);
+  // A walk over a tenth of the blocks would take a thousand times as long.
+  EXPECT_LT(QuickestPair(party, loan), 20 * alone + 1'000);
+}
+
 TEST(AllocatorOpen, NeedsAHeapOfThisLayout) {
   auto bare = shm::Segment::Create(shm::Place::Descriptor(), {.size_bytes = 1 << 20}, {});
   ASSERT_TRUE(bare.ok());

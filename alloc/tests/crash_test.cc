@@ -210,7 +210,7 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
-// The most that any operation logged: the table in edit.h is a proof, this looks whether it is true.
+// The most that any operation logged: the table in edit.h is a proof, this looks for the contrary.
 int logged = 0;
 int logged_most = 0;
 void CountLogged(const char* step) {
