@@ -2,8 +2,10 @@
 #include <chrono>
 #include <iostream>
 
+#include "CLI/CLI.hpp"
 #include "command.h"
 #include "inspect.h"
+#include "nlohmann/json.hpp"
 #include "table.h"
 #include "thole/comm/audit.h"
 #include "thole/comm/unified_communication_system.h"

@@ -6,6 +6,8 @@
 #include <iostream>
 #include <string>
 
+#include "CLI/CLI.hpp"
+
 namespace thole::cli {
 namespace {
 
@@ -16,15 +18,30 @@ constexpr const char* kExitCodes =
     "found, 4 timeout, 5 no permission, 6 other layout version, 7 peer died, 8 verification "
     "failed.";
 
+// The first word that is no option: where a subcommand belongs.
+std::string FirstWord(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    if (argv[i][0] != '-') return argv[i];
+  }
+  return "";
+}
+
 // What CLI11 found, as a sentence, and where to read on.
-std::string Sentence(const CLI::ParseError& error, const CLI::App& app) {
+std::string Sentence(const CLI::ParseError& error, const CLI::App& app, int argc, char** argv) {
   const auto chosen = app.get_subcommands();
+  if (error.get_name() == "RequiredError" && chosen.empty()) {
+    const std::string word = FirstWord(argc, argv);
+    return (word.empty() ? "no subcommand" : "there is no subcommand '" + word + "'") +
+           ": say `thole demo`, `thole list` or `thole check`; see `thole --help`";
+  }
   const std::string help =
       chosen.empty() ? "thole --help" : "thole " + chosen[0]->get_name() + " --help";
-  if (error.get_name() == "RequiredError" && chosen.empty()) {
-    return "no subcommand: say `thole demo`, `thole list` or `thole check`; see `thole --help`";
-  }
   std::string what = error.what();
+  if (error.get_name() == "ArgumentMismatch" && what.ends_with("missing")) {
+    what = what.substr(0, what.find(':')) + " needs a value";
+  } else if (error.get_name() == "ArgumentMismatch") {
+    what = what.substr(0, what.find(':')) + " is given more than once";
+  }
   while (!what.empty() && (what.back() == '\n' || what.back() == '.')) what.pop_back();
   return what + "; see `" + help + "`";
 }
@@ -38,7 +55,7 @@ ExitCode Parse(CLI::App& app, int argc, char** argv) {
       app.exit(error);
       throw CLI::Success();
     }
-    return FailUsage(Sentence(error, app));
+    return FailUsage(Sentence(error, app, argc, argv));
   }
 }
 

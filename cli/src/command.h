@@ -6,8 +6,12 @@
 #include <cstdint>
 #include <functional>
 
-#include "CLI/CLI.hpp"
 #include "exit_code.h"
+
+namespace CLI {
+class App;
+class Validator;
+}  // namespace CLI
 
 namespace thole::cli {
 

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "nlohmann/json.hpp"
 #include "thole/shm/platform.h"
 
 namespace thole::cli {
@@ -29,6 +30,11 @@ bool IsStillThere(const shm::Segment& segment, const comm::ParticipantInfo& info
   if (slot == nullptr) return false;
   const auto word = shm::SlotWord::Unpack(slot->word.load(std::memory_order_acquire));  // P-a
   return word.state != shm::SlotState::kFree && word.generation == info.generation;
+}
+
+// A segment need not have names or a heap: then there is nothing to report, and nothing wrong.
+void AddProblem(const absl::Status& status, SegmentReport& report) {
+  if (!absl::IsNotFound(status)) report.problems.emplace_back(status.message());
 }
 
 }  // namespace
@@ -68,13 +74,13 @@ SegmentReport Inspect(const shm::Segment& segment) {
       if (entry.kind != shm::kQueuePlace) report.buffers.push_back(std::move(entry));
     }
   } else {
-    report.problems.emplace_back(names.status().message());
+    AddProblem(names.status(), report);
   }
   if (const auto heap = comm::HeapUseOf(segment); heap.ok()) {
     report.heap_bytes = heap->heap_bytes;
     report.used_bytes = heap->used_bytes;
   } else {
-    report.problems.emplace_back(heap.status().message());
+    AddProblem(heap.status(), report);
   }
   return report;
 }

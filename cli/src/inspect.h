@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "nlohmann/json.hpp"
+#include "nlohmann/json_fwd.hpp"
 #include "thole/comm/inspect.h"
 #include "thole/registry/registry_reader.h"
 #include "thole/shm/segment.h"

@@ -1,8 +1,10 @@
 // thole list: what is in /dev/shm, and what is in one segment.
 #include <iostream>
 
+#include "CLI/CLI.hpp"
 #include "command.h"
 #include "inspect.h"
+#include "nlohmann/json.hpp"
 #include "table.h"
 
 namespace thole::cli {

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
-#include <time.h>
 
 namespace thole::cli::demo {
 namespace {
@@ -20,13 +19,6 @@ bool Stop(pid_t pid) {
     waited = waitid(P_PID, static_cast<id_t>(pid), &info, WSTOPPED | WEXITED | WNOWAIT);
   } while (waited != 0 && errno == EINTR);
   return waited == 0 && info.si_code == CLD_STOPPED;
-}
-
-// Lets it run for up to 200 us.
-void LetRun(pid_t pid, std::mt19937_64& random) {
-  kill(pid, SIGCONT);
-  const timespec moment{0, static_cast<long>(random() % 200'000)};
-  nanosleep(&moment, nullptr);  // tidy: sleep: any moment will do, a random one is wanted
 }
 
 }  // namespace
@@ -54,14 +46,17 @@ bool IsInsideCall(const shm::Segment& segment, const Seat& seat) {
   return inside && word.generation == seat.generation && word.state != SlotState::kFree;
 }
 
-bool StopInsideCall(const shm::Segment& segment, const Seat& seat, pid_t pid, int tries,
-                    std::mt19937_64& random) {
-  for (int i = 0; i < tries; ++i) {
-    if (!Stop(pid)) return false;
-    if (IsInsideCall(segment, seat)) return true;
-    LetRun(pid, random);
-  }
-  return false;
+std::optional<size_t> StopInsideCall(const shm::Segment& segment, std::span<const Target> targets,
+                                     std::chrono::steady_clock::time_point until) {
+  do {
+    for (size_t i = 0; i < targets.size(); ++i) {
+      const Target& target = targets[i];
+      if (!IsInsideCall(segment, target.seat) || !Stop(target.pid)) continue;
+      if (IsInsideCall(segment, target.seat)) return i;
+      kill(target.pid, SIGCONT);
+    }
+  } while (std::chrono::steady_clock::now() < until);
+  return std::nullopt;
 }
 
 }  // namespace thole::cli::demo

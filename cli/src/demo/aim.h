@@ -6,9 +6,10 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
-#include <random>
+#include <span>
 
 #include "thole/shm/segment.h"
 
@@ -26,9 +27,14 @@ std::optional<Seat> FindSeat(const shm::Segment& segment, pid_t pid);
 /// death it may also be false because the dead was repaired already.
 bool IsInsideCall(const shm::Segment& segment, const Seat& seat);
 
-/// Stops the process again and again at random moments until it is inside a call, at most `tries`
-/// times. True: it is inside and stopped. False: it runs, or has ended.
-bool StopInsideCall(const shm::Segment& segment, const Seat& seat, pid_t pid, int tries,
-                    std::mt19937_64& random);
+struct Target {
+  pid_t pid = 0;
+  Seat seat;
+};
+
+/// Watches the targets until one is inside a call and stops it there (SIGSTOP); who was too quick
+/// goes on. The index of the stopped one; none when `until` came first. Targets may end meanwhile.
+std::optional<size_t> StopInsideCall(const shm::Segment& segment, std::span<const Target> targets,
+                                     std::chrono::steady_clock::time_point until);
 
 }  // namespace thole::cli::demo

@@ -3,6 +3,7 @@
 #include <iostream>
 #include <memory>
 
+#include "CLI/CLI.hpp"
 #include "command.h"
 #include "demo/demo_options.h"
 #include "demo/supervisor.h"

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "inspect.h"
+#include "nlohmann/json.hpp"
 #include "table.h"
 
 namespace thole::cli::demo {

@@ -24,7 +24,7 @@ using std::chrono::milliseconds;
 // How long a phase that must end may take. Far more than it needs: a hang is to be seen as one.
 constexpr auto kPhaseMax = std::chrono::seconds(30);
 constexpr auto kPoll = milliseconds(1);
-constexpr int kAimTries = 24;
+constexpr auto kAimMax = milliseconds(10);
 constexpr int kExitOk = 0;
 
 class Supervisor {
@@ -48,6 +48,7 @@ class Supervisor {
   absl::Status Drain();
   absl::Status Turn(Clock::time_point until);
   absl::Status RunUntil(const std::function<bool()>& done, const char* what);
+  Member* ChooseVictim();
   void KillSomebody();
   void Ended(Member& member, int status);
   void Complain(const std::string& sentence);
@@ -98,24 +99,40 @@ void Supervisor::Ended(Member& member, int status) {
   }
 }
 
-void Supervisor::KillSomebody() {
+// Every second kill is aimed: among the members of the same role one is stopped inside a call and
+// dies there. The others are blind.
+Member* Supervisor::ChooseVictim() {
   std::vector<Member*> running;
   for (Member& member : crew_.members()) {
     if (member.pid != 0) running.push_back(&member);
   }
-  if (running.empty()) return;
-  Member& victim = *running[random_() % running.size()];
-  const auto seat = FindSeat(segment(), victim.pid);
-  // Every second one is aimed: stopped until it is inside a call, and killed there.
+  if (running.empty()) return nullptr;
+  Member* chosen = running[random_() % running.size()];
   aimed_ = !aimed_;
-  if (aimed_ && seat) StopInsideCall(segment(), *seat, victim.pid, kAimTries, random_);
+  if (!aimed_) return chosen;
+  std::vector<Member*> alike;
+  std::vector<Target> targets;
+  for (Member* member : running) {
+    const auto seat = FindSeat(segment(), member->pid);
+    if (member->role != chosen->role || !seat) continue;
+    alike.push_back(member);
+    targets.push_back({member->pid, *seat});
+  }
+  const auto hit = StopInsideCall(segment(), targets, Clock::now() + kAimMax);
+  return hit ? alike[*hit] : chosen;
+}
+
+void Supervisor::KillSomebody() {
+  Member* victim = ChooseVictim();
+  if (victim == nullptr) return;
+  const auto seat = FindSeat(segment(), victim->pid);
   int status = 0;
-  if (!crew_.Kill(victim, status)) return Ended(victim, status);
-  ++(victim.role == Role::kFeeder ? counts_.feeder_kills : counts_.worker_kills);
+  if (!crew_.Kill(*victim, status)) return Ended(*victim, status);
+  ++(victim->role == Role::kFeeder ? counts_.feeder_kills : counts_.worker_kills);
   // The dead one's words, unless a survivor was so quick that they are gone: then it is not
   // counted.
   if (seat && IsInsideCall(segment(), *seat)) ++counts_.kills_inside_calls;
-  if (auto started = crew_.Start(victim); !started.ok()) {
+  if (auto started = crew_.Start(*victim); !started.ok()) {
     Complain(std::string(started.message()));
   }
 }
