@@ -366,27 +366,36 @@ TEST(RepairRight, IsGivenBackByWhoHasNothingToDo) {
 
 // --- Trap: a forked child has a copy of the description, and with it the locks. ---
 
+// A process that nobody waits for: it goes with the test, however that ends.
+struct Stray {
+  ~Stray() {
+    if (pid <= 0) return;
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+  }
+  pid_t pid = 0;
+};
+
 TEST(LeakedLock, IsClosedByTheForkHandlers) {
   const TestName name;
   MakeSegment(name.place());
   Child victim([&](Child& parent) {
     auto attachment = JoinedAttachment(name.place());
-    const pid_t grandchild = fork();
-    if (grandchild == 0) {
+    if (fork() == 0) {
+      const pid_t self = getpid();  // after the handlers
+      parent.TellBytes(&self, sizeof self);
       for (;;) pause();
     }
-    parent.TellBytes(&grandchild, sizeof grandchild);
-    parent.Hear();
+    for (;;) pause();
   });
-  pid_t grandchild = 0;
-  ASSERT_TRUE(victim.HearBytes(&grandchild, sizeof grandchild));
+  Stray grandchild;
+  ASSERT_TRUE(victim.HearBytes(&grandchild.pid, sizeof grandchild.pid));
   auto survivor = MakeAttachment(name.place());
   EXPECT_TRUE(survivor->platform().IsHeld(LockByte::kLife, 0));
   victim.KillAndWait();
   EXPECT_FALSE(survivor->platform().IsHeld(LockByte::kLife, 0));
   EXPECT_EQ(survivor->Probe(0, 1), LifeState::kDead);
-  EXPECT_EQ(kill(grandchild, 0), 0) << "the test is about a child that lives on";
-  kill(grandchild, SIGKILL);
+  EXPECT_EQ(kill(grandchild.pid, 0), 0) << "the test is about a child that lives on";
 }
 
 TEST(LeakedLock, PastTheForkHandlersDoesNotHideADeath) {
@@ -402,8 +411,8 @@ TEST(LeakedLock, PastTheForkHandlersDoesNotHideADeath) {
     parent.TellBytes(&grandchild, sizeof grandchild);
     parent.Hear();
   });
-  pid_t grandchild = 0;
-  ASSERT_TRUE(victim.HearBytes(&grandchild, sizeof grandchild));
+  Stray grandchild;
+  ASSERT_TRUE(victim.HearBytes(&grandchild.pid, sizeof grandchild.pid));
   auto survivor = MakeAttachment(name.place());
   EXPECT_EQ(survivor->Probe(0, 1), LifeState::kAlive);
   victim.Kill();
@@ -415,16 +424,15 @@ TEST(LeakedLock, PastTheForkHandlersDoesNotHideADeath) {
   EXPECT_EQ(survivor->RepairSlot(0), RepairVerdict::kRepaired);
   auto next = JoinedAttachment(name.place());
   EXPECT_EQ(next->slot(), 1u) << "the byte of slot 0 is still locked by the grandchild";
-  kill(grandchild, SIGKILL);
 }
 
 TEST(LeakedLock, FallsWhenItsOwnerGivesUpWithoutDying) {
   const TestName name;
   MakeSegment(name.place());
   auto owner = JoinedAttachment(name.place());
-  const auto child =
-      static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
-  if (child == 0) {
+  Stray child;
+  child.pid = static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+  if (child.pid == 0) {
     for (;;) pause();
   }
   auto survivor = MakeAttachment(name.place());
@@ -434,8 +442,6 @@ TEST(LeakedLock, FallsWhenItsOwnerGivesUpWithoutDying) {
   owner->Abandon();
   owner.reset();
   EXPECT_EQ(survivor->Probe(0, 1), LifeState::kDead);
-  kill(child, SIGKILL);
-  waitpid(child, nullptr, 0);
 }
 
 // --- Trap: pids of another namespace. ---
