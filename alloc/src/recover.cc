@@ -14,7 +14,7 @@ using shm::RepairOutcome;
 
 // How long a repairer waits for a live holder of the heap's lock before it leaves the step to
 // later.
-constexpr int64_t kPatienceNs = 2'000'000;
+constexpr int64_t kPatienceNs = 20'000'000;
 
 bool IsPlain(const LoanData& loan) {
   return loan.ticket.load(std::memory_order_acquire) == 0 &&  // P-b: the repair right is ours

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,6 +96,7 @@ class Party {
 inline pid_t Fork(const std::function<void()>& work) {
   const pid_t child = fork();
   if (child != 0) return child;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that is ended from outside leaves no worker behind
   work();
   _exit(::testing::Test::HasFailure() ? 99 : 0);
 }
