@@ -135,6 +135,10 @@ std::unique_ptr<Process> ShmWorld::MakeProcess(std::shared_ptr<Attachment> attac
   return std::make_unique<ShmProcess>(std::move(attachment));
 }
 
+void ShmWorld::Joined(Process& process) {
+  if (began_ns == 0) began_ns = process.attachment().platform().NowNs();
+}
+
 namespace {
 
 void AuditGuarded(Process& survivor, GuardedData& guarded, Findings& findings) {

@@ -74,10 +74,12 @@ class ShmWorld final : public World {
   uint64_t segment_bytes() const override { return 96 << 10; }
   std::vector<RootRequest> Roots() const override;
   std::unique_ptr<Process> MakeProcess(std::shared_ptr<Attachment> attachment) override;
+  void Joined(Process& process) override;
   void Audit(Process& survivor, Findings& findings) override;
 
   // The ledger.
   uint64_t moved[kLocks] = {};  // transactions whose Commit returned
+  int64_t began_ns = 0;         // on the simulated clock
   uint64_t slept_in_vain = 0;   // waits that only time ended
   uint64_t tokens_taken = 0;
   // Processes that `prepare` killed: their destructors touch nothing.

@@ -50,7 +50,16 @@ void TakeABlock(World&, Process& victim, Process&, Random&) {
   Of(victim).heap().AllocateTo(call.lane(), loan, 100, 8, Deadline::Never());
 }
 
+/// Where nobody died, everybody who slept was woken: a slice is only ever slept out for the dead.
+void CheckNobodyWaitedForTime(World& world, Process& survivor, uint32_t died, Findings& findings) {
+  const int64_t took_ns = survivor.attachment().platform().NowNs() - Of(world).began_ns;
+  if (died == 0 && took_ns >= kShortWaitSliceNs) {
+    findings.Add("wake", 0, "a run without deaths took " + std::to_string(took_ns) + " ns");
+  }
+}
+
 void CheckMoves(World& world, Process& survivor, uint32_t died, Findings& findings) {
+  CheckNobodyWaitedForTime(world, survivor, died, findings);
   const auto dead = static_cast<uint64_t>(__builtin_popcount(died));
   for (uint32_t i = 0; i < kLocks; ++i) {
     const uint64_t moves =

@@ -19,6 +19,8 @@ namespace {
 
 constexpr int64_t kAccessNs = 10;
 constexpr uint64_t kSpuriousWakeOneIn = 50;
+constexpr uint64_t kShortestStallBits = 5;
+constexpr uint64_t kStallBits = 8;       // stalls of up to 2^5 .. 2^12 accesses, all lengths alike
 constexpr uint64_t kLongestTurn = 3000;  // accesses by which a low priority is starved at most
 
 uint64_t AddressOf(const void* pointer) {
@@ -61,7 +63,7 @@ SimCore::~SimCore() {
 
 void SimCore::Reset() {
   violation_.clear();
-  dead_ = ready_ = asleep_ = late_ = 0;
+  dead_ = ready_ = asleep_ = stalled_ = late_ = 0;
   now_ns_ = 1'000'000'000;
   last_write_bytes_ = 0;
 }
@@ -77,6 +79,7 @@ void SimCore::RunPhase(const SimPlan& plan) {
   plan_ = plan;
   random_ = plan.seed;
   accesses_.fill(0);
+  calls_.fill(0);
   total_ = 0;
   lowest_priority_ = 0;
   for (auto& priority : priority_) priority = static_cast<int64_t>(1 + Random(1000));
@@ -86,7 +89,7 @@ void SimCore::RunPhase(const SimPlan& plan) {
     SwitchFiber(main_, fibers_[static_cast<uint32_t>(first)]->place());
   }
   current_ = -1;
-  ready_ = asleep_ = late_ = 0;
+  ready_ = asleep_ = stalled_ = late_ = 0;
 }
 
 void SimCore::FiberMain() {
@@ -173,9 +176,17 @@ int SimCore::Choose(bool not_current) {
     if ((asleep_ >> i & 1) == 0) continue;
     if (until_[i] <= now_ns_ || Random(kSpuriousWakeOneIn) == 0) Wake(i);
   }
+  for (uint32_t i = 0; stalled_ != 0 && i < kFibersMax; ++i) {
+    if ((stalled_ >> i & 1) != 0 && stalled_till_[i] <= total_) GoOn(i);
+  }
   uint32_t ready = ready_;
   if (not_current) ready &= ~(1u << current());
   if (ready != 0) return ChooseReady(ready);
+  if (stalled_ != 0) {
+    const int first = __builtin_ctz(stalled_);
+    GoOn(static_cast<uint32_t>(first));
+    return first;
+  }
   if (const int sleeper = ChooseSleeper(); sleeper >= 0) return sleeper;
   return ready_ != 0 ? current_ : -1;
 }
@@ -191,7 +202,8 @@ void SimCore::CountAndMaybeDie() {
     Violate("hang: the run does not end within " + std::to_string(plan_.accesses_max) +
             " shared accesses");
   }
-  if (accesses_[me] != plan_.death_at[me]) return;
+  const bool dies = accesses_[me] == plan_.death_at[me] && calls_[me] >= plan_.death_after_call[me];
+  if (!dies) return;
   Trace("DIES", 0);
   dead_ |= 1u << me;
   ready_ = (ready_ & ~(1u << me)) | late_;
@@ -212,11 +224,32 @@ void SimCore::MaybeSwitch() {
   if (--budget_ == 0) SwitchTo(Choose(false));
 }
 
-void SimCore::Point() {
+/// As if it were stopped, or swapped out: others get far before it goes on.
+void SimCore::Stall() {
+  const uint32_t me = current();
+  Trace("stands still", 0);
+  ready_ &= ~(1u << me);
+  stalled_ |= 1u << me;
+  stalled_till_[me] = total_ + Random(uint64_t{1} << (kShortestStallBits + Random(kStallBits)));
+  SwitchTo(Choose(false));
+}
+
+void SimCore::GoOn(uint32_t fiber) {
+  stalled_ &= ~(1u << fiber);
+  ready_ |= 1u << fiber;
+}
+
+void SimCore::EnterKernel() {
   if (current_ < 0) return;
   CheckLastWrite();
+  const uint32_t me = current();
+  if (++calls_[me] == plan_.death_after_call[me]) plan_.death_at[me] += accesses_[me];
   CountAndMaybeDie();
-  MaybeSwitch();
+  if (plan_.stall_one_in != 0 && Random(plan_.stall_one_in) == 0) {
+    Stall();
+  } else {
+    MaybeSwitch();
+  }
 }
 
 void SimCore::HandOver() {

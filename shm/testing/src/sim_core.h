@@ -25,9 +25,12 @@ struct SimPlan {
   uint64_t seed = 0;
   uint64_t accesses_max = 0;   // of all fibers together: more is a hang
   uint32_t switch_one_in = 1;  // random mode: how long one fiber goes on, on average
+  uint32_t stall_one_in = 0;   // kernel calls after which a fiber stands still for long; 0 = none
   bool priorities = false;
   std::vector<uint64_t> demotions;  // priorities mode: accesses at which the running one goes last
   std::array<uint64_t, kFibersMax> death_at;  // the access before which a fiber dies
+  // If not 0, `death_at` counts from this kernel call of the fiber on: where repairs begin.
+  std::array<uint32_t, kFibersMax> death_after_call{};
 };
 
 class SimCore {
@@ -63,8 +66,8 @@ class SimCore {
   // Called in a fiber.
   uint32_t current() const { return static_cast<uint32_t>(current_); }
   bool in_fiber() const { return current_ >= 0; }
-  void Point();     ///< others may run now, or the caller dies
-  void HandOver();  ///< others run now if they can
+  void EnterKernel();  ///< others may run now, perhaps for long, or the caller dies
+  void HandOver();     ///< others run now if they can
   void Sleep(int64_t until_ns);
   void Wake(uint32_t fiber);
   [[noreturn]] void Violate(const std::string& what);
@@ -78,6 +81,8 @@ class SimCore {
   uint64_t Random(uint64_t limit);
   void CountAndMaybeDie();
   void MaybeSwitch();
+  void Stall();
+  void GoOn(uint32_t fiber);
   /// Chooses who goes on. -1: nobody can.
   int Choose(bool not_current);
   int ChooseSleeper();
@@ -100,12 +105,15 @@ class SimCore {
   int current_ = -1;
   uint32_t ready_ = 0;  // bit per fiber
   uint32_t asleep_ = 0;
+  uint32_t stalled_ = 0;
   uint32_t late_ = 0;
   uint32_t dead_ = 0;
-  std::array<int64_t, kFibersMax> until_{};
+  std::array<int64_t, kFibersMax> until_{};          // of a sleeper, on the clock
+  std::array<uint64_t, kFibersMax> stalled_till_{};  // accesses of all
   std::array<int64_t, kFibersMax> priority_{};
   int64_t lowest_priority_ = 0;
   std::array<uint64_t, kFibersMax> accesses_{};
+  std::array<uint32_t, kFibersMax> calls_{};
   uint64_t total_ = 0;
   uint64_t budget_ = 0;      // accesses until the next choice
   uint64_t last_write_ = 0;  // arena offset

@@ -12,9 +12,12 @@ namespace {
 // For the phases in which nobody is to die: an audit may walk for long, but not for ever.
 constexpr uint64_t kAloneAccessesMax = 20'000'000;
 constexpr uint32_t kSwitchOneIn[] = {1, 2, 4, 16, 64};
+constexpr uint32_t kStallOneIn[] = {0, 0, 4, 16};
 constexpr uint32_t kDemotions = 3;
 constexpr uint64_t kRepairerHorizonMin = 16;
 constexpr uint64_t kRepairerHorizons = 8;
+constexpr uint64_t kRepairCalls = 12;
+constexpr uint64_t kRepairBits = 6;
 
 uint64_t Mix(uint64_t seed, uint64_t purpose) { return Random(seed ^ purpose << 32).Next(); }
 
@@ -44,20 +47,39 @@ void SimRun::Choose(const SimReplay& replay, Random& random) {
   plan_.accesses_max = program_.accesses_max;
   plan_.priorities = replay.mode == SimMode::kPriorities;
   plan_.switch_one_in = kSwitchOneIn[random.Below(std::size(kSwitchOneIn))];
+  plan_.stall_one_in = kStallOneIn[random.Below(std::size(kStallOneIn))];
   plan_.death_at.fill(kNoDeath);
   for (uint32_t i = 0; i < kDemotions; ++i) {
     plan_.demotions.push_back(1 + random.Below(replay.horizon * program_.processes + 1));
   }
   repairers_ = static_cast<uint32_t>(random.Below(kRepairersMax + 1));
   fresh_survivor_ = random.Chance(2);
-  if (replay.horizon == 0 || random.Chance(8)) return;  // nobody dies
-  do {
-    plan_.death_at[1 + random.Below(program_.processes)] = 1 + random.Below(replay.horizon);
-  } while (random.Chance(2));
+  if (replay.horizon == 0) return;  // nobody dies
+  if (replay.mode == SimMode::kSweep) {
+    const uint64_t number = replay.seed & 0xffffffff;
+    plan_.death_at[1 + number % program_.processes] =
+        1 + number / program_.processes % replay.horizon;
+  } else if (random.Chance(8)) {
+    return;
+  } else {
+    do {
+      plan_.death_at[1 + random.Below(program_.processes)] = 1 + random.Below(replay.horizon);
+    } while (random.Chance(2));
+  }
   for (uint32_t i = 0; i < repairers_; ++i) {
+    if (!random.Chance(3)) ChooseRepairersDeath(first_repairer() + i, random);
+  }
+}
+
+void SimRun::ChooseRepairersDeath(uint32_t fiber, Random& random) {
+  if (random.Chance(2)) {
+    // Soon after some call of the kernel: there a repair begins.
+    plan_.death_after_call[fiber] = static_cast<uint32_t>(1 + random.Below(kRepairCalls));
+    plan_.death_at[fiber] = 1 + random.Below(uint64_t{1} << (1 + random.Below(kRepairBits)));
+  } else {
     // Of few accesses or many, alike: what there is to repair differs much.
-    const uint64_t limit = kRepairerHorizonMin << random.Below(kRepairerHorizons);
-    if (random.Chance(3)) plan_.death_at[first_repairer() + i] = 1 + random.Below(limit);
+    plan_.death_at[fiber] =
+        1 + random.Below(kRepairerHorizonMin << random.Below(kRepairerHorizons));
   }
 }
 

@@ -37,13 +37,14 @@ class SimRun final : private FakeScheduler {
   SegmentView View(uint32_t fiber) const { return {core_.view(fiber), core_.bytes()}; }
 
   // FakeScheduler.
-  void EnterKernel() override { core_.Point(); }
+  void EnterKernel() override { core_.EnterKernel(); }
   void HandOver() override { core_.HandOver(); }
   void Sleep(int64_t until_ns) override { core_.Sleep(until_ns); }
   uint32_t Caller() override { return core_.current(); }
   void Wake(uint32_t caller) override { core_.Wake(caller); }
 
   void Choose(const SimReplay& replay, Random& random);
+  void ChooseRepairersDeath(uint32_t fiber, Random& random);
   /// Runs `work` in a fiber of its own; nobody else runs and nobody dies. False on a violation.
   bool Alone(uint32_t fiber, const std::function<void()>& work);
   bool MakeAndJoin(uint32_t fiber, std::string_view name, bool join);

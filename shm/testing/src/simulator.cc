@@ -48,8 +48,14 @@ void RunBatch(const Program& program, const SimOptions& options, uint64_t first,
     if (i % 16 == 0 && Now() >= end) return;
     SimReplay replay;
     replay.program = NameOf(program);
-    replay.seed = Random(options.seed * 0x9e3779b97f4a7c15 + first + i).Next();
-    replay.mode = i % 4 == 3 ? SimMode::kPriorities : SimMode::kRandom;
+    const uint64_t number = first + i;
+    replay.seed = Random(options.seed * 0x9e3779b97f4a7c15 + number).Next();
+    replay.mode = number % 4 == 3   ? SimMode::kPriorities
+                  : number % 4 == 1 ? SimMode::kSweep
+                                    : SimMode::kRandom;
+    if (replay.mode == SimMode::kSweep) {
+      replay.seed = (replay.seed & ~uint64_t{0xffffffff}) | (number / 4);  // which death, how else
+    }
     replay.horizon = horizon;
     RunOnce(run, replay, report);
     if (report.failures >= options.failures_max) return;
@@ -89,7 +95,7 @@ std::optional<SimReplay> SimReplay::Parse(std::string_view text) {
   replay.program = text.substr(0, cut[0]);
   if (cut[1] != cut[0] + 2) return std::nullopt;
   const char mode = text[cut[0] + 1];
-  if (mode != 'r' && mode != 'p') return std::nullopt;
+  if (mode != 'r' && mode != 'p' && mode != 's') return std::nullopt;
   replay.mode = static_cast<SimMode>(mode);
   replay.seed = std::strtoull(std::string(text.substr(cut[1] + 1)).c_str(), nullptr, 0);
   replay.horizon = std::strtoull(std::string(text.substr(cut[2] + 1)).c_str(), nullptr, 0);

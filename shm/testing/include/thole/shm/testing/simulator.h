@@ -32,6 +32,7 @@ namespace thole::shm::testing {
 enum class SimMode : char {
   kRandom = 'r',      ///< a random process goes on, after a random number of accesses
   kPriorities = 'p',  ///< the most important one goes on; priorities change at a few random points
+  kSweep = 's',       ///< random, but one after the other each process dies at each of its accesses
 };
 
 /// All that decides a run, and its text: "component/name:mode:seed:horizon".
