@@ -28,7 +28,7 @@ absl::Status NameError(shm::NameResult result, std::string_view name) {
                         Quoted(name) + " exists already: connect to it, or take another name");
     case NameResult::kInvalidName:
       return shm::Error(absl::StatusCode::kInvalidArgument,
-                        shm::DescribeNameProblem("queue name", name));
+                        shm::DescribeNameProblem("queue", name));
     case NameResult::kWrongType:
       return shm::Error(absl::StatusCode::kInvalidArgument,
                         Quoted(name) + " was meant, but the name stands for something else");
