@@ -1,7 +1,9 @@
 #include "thole/shm/testing/child_run.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,7 +17,7 @@
 namespace thole::shm::testing {
 namespace {
 
-constexpr int64_t kPollNs = 2'000'000;
+constexpr int kLookEveryMs = 100;
 
 void CopyText(char* to, size_t bytes, std::string_view from) {
   const size_t length = std::min(from.size(), bytes - 1);
@@ -32,26 +34,23 @@ double Now() {
 /// Waits for the child; kills it when it does not beat for too long.
 ChildEnd WaitFor(pid_t child, const ChildReport& report, double stall_seconds) {
   ChildEnd end;
+  pollfd ended{static_cast<int>(syscall(SYS_pidfd_open, child, 0)), POLLIN, 0};
   uint64_t beats = 0;
   double last_beat = Now();
-  for (;;) {
-    int status = 0;
-    if (waitpid(child, &status, WNOHANG) == child) {
-      if (WIFSIGNALED(status) && !end.stalled) end.signal = WTERMSIG(status);
-      if (WIFEXITED(status)) end.exit_code = WEXITSTATUS(status);
-      return end;
-    }
+  while (poll(&ended, 1, kLookEveryMs) == 0) {
     const uint64_t seen = report.beats.load(std::memory_order_relaxed);  // only compared
-    if (seen != beats) {
-      beats = seen;
-      last_beat = Now();
-    } else if (Now() - last_beat > stall_seconds && !end.stalled) {
-      end.stalled = true;
-      kill(child, SIGKILL);
-    }
-    const timespec pause{0, kPollNs};
-    nanosleep(&pause, nullptr);
+    if (seen != beats) last_beat = Now();
+    beats = seen;
+    if (Now() - last_beat <= stall_seconds || end.stalled) continue;
+    end.stalled = true;
+    kill(child, SIGKILL);
   }
+  close(ended.fd);
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (WIFSIGNALED(status) && !end.stalled) end.signal = WTERMSIG(status);
+  if (WIFEXITED(status)) end.exit_code = WEXITSTATUS(status);
+  return end;
 }
 
 }  // namespace

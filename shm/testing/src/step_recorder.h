@@ -1,9 +1,10 @@
 // StepRecorder: runs code and notes what every single machine instruction does to a mapping.
 //
-// The mapping is write-protected. An instruction that stores to it faults; the page is opened, the
-// trap flag set, the instruction runs again alone, and the trap after it notes the words that changed
-// and closes the page. Instructions that do not store to the mapping cannot change its bytes and run
-// at full speed. Nothing is allocated while the code runs, so it may be inside malloc itself.
+// The mapping is write-protected. An instruction that stores to it faults; the page is opened,
+// the trap flag set, the instruction runs again alone, and the trap after it notes the words that
+// changed and closes the page. Instructions that do not store to the mapping cannot change its
+// bytes and run at full speed. Nothing is allocated while the code runs, so it may be inside
+// malloc itself.
 #pragma once
 
 #include <cstddef>

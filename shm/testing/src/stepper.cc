@@ -1,8 +1,6 @@
 #include "thole/shm/testing/stepper.h"
 
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -11,6 +9,7 @@
 
 #include "process_maker.h"
 #include "step_recorder.h"
+#include "step_states.h"
 #include "thole/shm/audit.h"
 
 namespace thole::shm::testing {
@@ -28,81 +27,6 @@ double Now() {
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
-
-/// Memory that is mapped at several places at once, each of them another process's view.
-class Image {
- public:
-  Image(uint64_t bytes, uint32_t views) : bytes_((bytes + 4095) & ~uint64_t{4095}) {
-    const int file = memfd_create("thole-step", MFD_CLOEXEC);
-    bool ok = file >= 0 && ftruncate(file, static_cast<off_t>(bytes_)) == 0;
-    for (uint32_t i = 0; i < views && ok; ++i) {
-      void* view = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-      ok = view != MAP_FAILED;
-      views_.push_back(static_cast<std::byte*>(view));
-    }
-    if (!ok) {
-      std::perror("no memory for an image");
-      std::abort();
-    }
-    close(file);
-  }
-  ~Image() {
-    for (std::byte* view : views_) munmap(view, bytes_);
-  }
-  Image(const Image&) = delete;
-  Image& operator=(const Image&) = delete;
-  SegmentView view(uint32_t i) const { return SegmentView(views_[i], bytes_); }
-  uint64_t bytes() const { return bytes_; }
-
- private:
-  uint64_t bytes_;
-  std::vector<std::byte*> views_;
-};
-
-/// The states of a recorded run, one after the other.
-class States {
- public:
-  States(std::vector<std::byte> initial, std::span<const StepRecorder::Change> changes)
-      : bytes_(std::move(initial)), changes_(changes.begin(), changes.end()) {}
-  const std::vector<std::byte>& bytes() const { return bytes_; }
-  uint64_t number() const { return number_; }
-  /// Makes it the next state; false when there is none.
-  bool Next() {
-    if (at_ == changes_.size()) return false;
-    const uint64_t instruction = changes_[at_].instruction;
-    for (; at_ < changes_.size() && changes_[at_].instruction == instruction; ++at_) {
-      std::memcpy(bytes_.data() + uint64_t{changes_[at_].word} * 8, &changes_[at_].value, 8);
-    }
-    ++number_;
-    return true;
-  }
-  /// "state 3: store 5 (the instruction at 0x4711) left 0x1 at offset 64".
-  std::string Describe() const {
-    if (at_ == 0) return "before the first store";
-    const StepRecorder::Change& last = changes_[at_ - 1];
-    char text[160];
-    std::snprintf(
-        text, sizeof(text),
-        "state %llu: store %llu (the instruction at 0x%llx) left 0x%llx at offset %llu",
-        static_cast<unsigned long long>(number_), static_cast<unsigned long long>(last.instruction),
-        static_cast<unsigned long long>(last.address), static_cast<unsigned long long>(last.value),
-        static_cast<unsigned long long>(last.word) * 8);
-    return text;
-  }
-  static uint64_t Count(std::span<const StepRecorder::Change> changes) {
-    uint64_t count = 1;
-    for (size_t i = 0; i < changes.size(); ++i) {
-      if (i == 0 || changes[i].instruction != changes[i - 1].instruction) ++count;
-    }
-    return count;
-  }
-
- private:
-  std::vector<std::byte> bytes_;
-  std::vector<StepRecorder::Change> changes_;
-  size_t at_ = 0;
-  uint64_t number_ = 0;
-};
 
 /// One operation on one shape: records it, then judges every state.
 class OperationRun {
@@ -143,7 +67,7 @@ class OperationRun {
   void Fail(const std::string& text) { report_.AddFailure(where_, text); }
 
   std::vector<std::byte> RebuildLast(const std::vector<std::byte>& initial) {
-    States states(initial, recorder_.changes());
+    StepStates states(initial, recorder_.changes());
     while (states.Next()) {
     }
     return states.bytes();
@@ -173,9 +97,9 @@ class OperationRun {
   }
 
   void CheckAll(std::vector<std::byte> initial) {
-    const uint64_t count = States::Count(recorder_.changes());
+    const uint64_t count = StepStates::Count(recorder_.changes());
     std::vector<uint64_t> stepped = PickStates(count);
-    States states(std::move(initial), recorder_.changes());
+    StepStates states(std::move(initial), recorder_.changes());
     do {
       const uint64_t n = states.number();
       report_.SetCurrent(where_ + " state " + std::to_string(n));
@@ -186,7 +110,7 @@ class OperationRun {
       if (std::find(stepped.begin(), stepped.end(), n) != stepped.end()) kept_.push_back(states);
       if (report_.failures >= options_.failures_max) return;
     } while (states.Next());
-    for (const States& state : kept_) {
+    for (const StepStates& state : kept_) {
       if (report_.failures < options_.failures_max) StepRepair(state);
     }
   }
@@ -199,7 +123,7 @@ class OperationRun {
   }
 
   /// A survivor repairs a copy of `bytes` and finds everything in order, or the failure is noted.
-  void CheckState(const States& states, bool other_dead, bool twice) {
+  void CheckState(const StepStates& states, bool other_dead, bool twice) {
     std::memcpy(copy_.view(0).base(), states.bytes().data(), copy_.bytes());
     auto kernel = kernel_->CopyForImage();
     if (other_dead) kernel->Kill(PlatformOf(*other_).process());
@@ -271,7 +195,7 @@ class OperationRun {
   }
 
   /// The repair of a state, stepped: at each of its own states the repairer is dead as well.
-  void StepRepair(const States& state) {
+  void StepRepair(const StepStates& state) {
     std::memcpy(copy_.view(0).base(), state.bytes().data(), copy_.bytes());
     auto kernel = kernel_->CopyForImage();
     std::string error;
@@ -281,7 +205,7 @@ class OperationRun {
                      [&] { repairer->attachment().RepairAll(); });
     report_.counters[kRepairs] += 1;
     kernel->Kill(PlatformOf(*repairer).process());
-    States repair(state.bytes(), recorder_.changes());
+    StepStates repair(state.bytes(), recorder_.changes());
     while (repair.Next()) {
       report_.SetCurrent(where_ + " repair state " + std::to_string(repair.number()));
       std::memcpy(second_copy_.view(0).base(), repair.bytes().data(), second_copy_.bytes());
@@ -302,14 +226,14 @@ class OperationRun {
   std::string where_;
   // In the order of destruction, backwards: processes, kernel, images, world.
   std::unique_ptr<World> world_;
-  Image image_;
-  Image copy_;
-  Image second_copy_;
+  StepImage image_;
+  StepImage copy_;
+  StepImage second_copy_;
   StepRecorder recorder_;
   std::shared_ptr<FakeKernel> kernel_;
   std::unique_ptr<Process> victim_;
   std::unique_ptr<Process> other_;
-  std::vector<States> kept_;
+  std::vector<StepStates> kept_;
 };
 
 void StepSeeds(const Operation& operation, const StepOptions& options, ChildReport& report) {
