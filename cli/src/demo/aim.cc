@@ -46,17 +46,15 @@ bool IsInsideCall(const shm::Segment& segment, const Seat& seat) {
   return inside && word.generation == seat.generation && word.state != SlotState::kFree;
 }
 
-std::optional<size_t> StopInsideCall(const shm::Segment& segment, std::span<const Target> targets,
-                                     std::chrono::steady_clock::time_point until) {
+bool StopInsideCall(const shm::Segment& segment, const Target& target,
+                    std::chrono::steady_clock::time_point until) {
   do {
-    for (size_t i = 0; i < targets.size(); ++i) {
-      const Target& target = targets[i];
-      if (!IsInsideCall(segment, target.seat) || !Stop(target.pid)) continue;
-      if (IsInsideCall(segment, target.seat)) return i;
-      kill(target.pid, SIGCONT);
-    }
+    if (!IsInsideCall(segment, target.seat)) continue;
+    if (!Stop(target.pid)) return false;
+    if (IsInsideCall(segment, target.seat)) return true;
+    kill(target.pid, SIGCONT);
   } while (std::chrono::steady_clock::now() < until);
-  return std::nullopt;
+  return false;
 }
 
 }  // namespace thole::cli::demo

@@ -9,7 +9,6 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
-#include <span>
 
 #include "thole/shm/segment.h"
 
@@ -27,14 +26,15 @@ std::optional<Seat> FindSeat(const shm::Segment& segment, pid_t pid);
 /// death it may also be false because the dead was repaired already.
 bool IsInsideCall(const shm::Segment& segment, const Seat& seat);
 
+/// A process and its seat.
 struct Target {
   pid_t pid = 0;
   Seat seat;
 };
 
-/// Watches the targets until one is inside a call and stops it there (SIGSTOP); who was too quick
-/// goes on. The index of the stopped one; none when `until` came first. Targets may end meanwhile.
-std::optional<size_t> StopInsideCall(const shm::Segment& segment, std::span<const Target> targets,
-                                     std::chrono::steady_clock::time_point until);
+/// Watches the target until it is inside a call and stops it there (SIGSTOP); was it too quick, it
+/// goes on. False when `until` came first, or the target ended. The way for systems without traps.
+bool StopInsideCall(const shm::Segment& segment, const Target& target,
+                    std::chrono::steady_clock::time_point until);
 
 }  // namespace thole::cli::demo

@@ -82,7 +82,10 @@ uint32_t Crew::CountRunning(Role role) const {
 bool Crew::Kill(Member& member, int& status) {
   kill(member.pid, SIGKILL);
   status = 0;
-  Wait(std::exchange(member.pid, 0), status, 0);
+  const pid_t pid = std::exchange(member.pid, 0);
+  // Where it was trapped, the stop may be told before the end.
+  while (Wait(pid, status, 0) == pid && WIFSTOPPED(status)) {
+  }
   return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }
 

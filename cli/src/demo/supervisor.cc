@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -12,6 +13,7 @@
 #include "demo/crew.h"
 #include "demo/signals.h"
 #include "demo/stage.h"
+#include "demo/trap.h"
 #include "table.h"
 #include "thole/comm/audit.h"
 
@@ -24,7 +26,7 @@ using std::chrono::milliseconds;
 // How long a phase that must end may take. Far more than it needs: a hang is to be seen as one.
 constexpr auto kPhaseMax = std::chrono::seconds(30);
 constexpr auto kPoll = milliseconds(1);
-constexpr auto kAimMax = milliseconds(10);
+constexpr auto kAimMax = milliseconds(60);
 constexpr int kExitOk = 0;
 
 class Supervisor {
@@ -48,7 +50,11 @@ class Supervisor {
   absl::Status Drain();
   absl::Status Turn(Clock::time_point until);
   absl::Status RunUntil(const std::function<bool()>& done, const char* what);
-  Member* ChooseVictim();
+  struct Candidate {
+    Member* member;
+    std::optional<Seat> seat;
+  };
+  std::vector<Candidate> Candidates(bool seated);
   void KillSomebody();
   void Ended(Member& member, int status);
   void Complain(const std::string& sentence);
@@ -68,7 +74,6 @@ class Supervisor {
   Clock::time_point next_progress_;
   Ends may_end_ = Ends::kNobody;
   bool killing_ = false;
-  bool aimed_ = false;
   uint32_t interruptions_ = 0;
   DemoReport counts_;
 };
@@ -99,40 +104,37 @@ void Supervisor::Ended(Member& member, int status) {
   }
 }
 
-// Every second kill is aimed: among the members of the same role one is stopped inside a call and
-// dies there. The others are blind.
-Member* Supervisor::ChooseVictim() {
-  std::vector<Member*> running;
+// The living among whom a victim is chosen: for an aimed kill those who have taken their seat.
+std::vector<Supervisor::Candidate> Supervisor::Candidates(bool seated) {
+  std::vector<Candidate> candidates;
   for (Member& member : crew_.members()) {
-    if (member.pid != 0) running.push_back(&member);
+    if (member.pid == 0) continue;
+    const auto seat = FindSeat(segment(), member.pid);
+    if (seat || !seated) candidates.push_back({&member, seat});
   }
-  if (running.empty()) return nullptr;
-  Member* chosen = running[random_() % running.size()];
-  aimed_ = !aimed_;
-  if (!aimed_) return chosen;
-  std::vector<Member*> alike;
-  std::vector<Target> targets;
-  for (Member* member : running) {
-    const auto seat = FindSeat(segment(), member->pid);
-    if (member->role != chosen->role || !seat) continue;
-    alike.push_back(member);
-    targets.push_back({member->pid, *seat});
-  }
-  const auto hit = StopInsideCall(segment(), targets, Clock::now() + kAimMax);
-  return hit ? alike[*hit] : chosen;
+  return candidates;
 }
 
+// Aimed kills hit inside a call of the library, the others are blind. Half of all are to hit.
 void Supervisor::KillSomebody() {
-  Member* victim = ChooseVictim();
-  if (victim == nullptr) return;
-  const auto seat = FindSeat(segment(), victim->pid);
+  const bool aimed = counts_.kills_inside_calls * 2 <= counts_.kills();
+  const std::vector<Candidate> candidates = Candidates(aimed);
+  if (candidates.empty()) return;
+  const Candidate chosen = candidates[random_() % candidates.size()];
+  Member& victim = *chosen.member;
+  if (aimed) {
+    const Target target{victim.pid, *chosen.seat};
+    const auto until = Clock::now() + kAimMax;
+    if (TrapInsideCall(segment(), target, until, random_) == TrapResult::kUnsupported) {
+      StopInsideCall(segment(), target, until);
+    }
+  }
   int status = 0;
-  if (!crew_.Kill(*victim, status)) return Ended(*victim, status);
-  ++(victim->role == Role::kFeeder ? counts_.feeder_kills : counts_.worker_kills);
-  // The dead one's words, unless a survivor was so quick that they are gone: then it is not
-  // counted.
-  if (seat && IsInsideCall(segment(), *seat)) ++counts_.kills_inside_calls;
-  if (auto started = crew_.Start(*victim); !started.ok()) {
+  if (!crew_.Kill(victim, status)) return Ended(victim, status);
+  ++(victim.role == Role::kFeeder ? counts_.feeder_kills : counts_.worker_kills);
+  // The dead one's words, unless a survivor was so quick that they are gone: then it is not counted.
+  if (chosen.seat && IsInsideCall(segment(), *chosen.seat)) ++counts_.kills_inside_calls;
+  if (auto started = crew_.Start(victim); !started.ok()) {
     Complain(std::string(started.message()));
   }
 }
