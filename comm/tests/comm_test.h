@@ -14,8 +14,11 @@
 #include <functional>
 #include <memory>
 #include <new>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "thole/comm/audit.h"
 #include "thole/comm/unified_communication_system.h"
@@ -110,6 +113,13 @@ class Child {
     int status = 0;
     while (waitpid(std::exchange(pid_, -1), &status, 0) < 0 && errno == EINTR) {
     }
+    return status;
+  }
+  /// The same without waiting; nothing while it runs.
+  std::optional<int> TryWait() {
+    int status = 0;
+    if (waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
+    pid_ = -1;
     return status;
   }
   /// Waits; whether the child ended well, with all of its expectations.
