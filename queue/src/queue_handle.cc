@@ -157,9 +157,9 @@ void QueueHandle::Close() const noexcept {
   NotifyAll(attachment_->platform(), ring_.data().producers);
 }
 
-// Also true while it cannot be known. A lease that vanished in a transaction, as an ack makes it, may
-// come back if its holder dies: so the log is read after the loans; and after the log whether somebody
-// rolled it back in between.
+// Also true while it cannot be known. A lease that vanished in a transaction, as an ack makes it,
+// may come back if its holder dies: so the log is read after the loans, and after the log whether
+// somebody rolled it back in between.
 bool QueueHandle::MayHoldLeaseHere(uint32_t slot) const noexcept {
   const shm::Segment& segment = attachment_->segment();
   bool found = false;

@@ -22,7 +22,7 @@ void HelpTail(SharedQueueData& data, uint64_t tail) {
                                     std::memory_order_relaxed);  // then somebody else did it
 }
 
-// All messages before `to` are taken or done. The epoch stands in `head`: a repairer that moved head
+// All messages before `to` are taken or done. The epoch stands in `head`: a repairer that moved it
 // back in between is not undone.
 void HelpHead(SharedQueueData& data, uint64_t head, uint64_t to) {
   data.head.compare_exchange_strong(head, PackHead(HeadEpoch(head), to),

@@ -84,9 +84,9 @@ void RepairCells(const QueueRing& ring, uint64_t owner) {
   }
 }
 
-// Step 3a: counts the epoch up, even if head stays. A helper that loaded head before this, and perhaps
-// saw a cell of the dead still TAKEN, cannot move head over it any more; one that loads it from now
-// on sees the repaired cell. Returns the new head.
+// Step 3a: counts the epoch up, even if head stays. A helper that loaded head before this, and who
+// perhaps saw a cell of the dead still TAKEN, cannot move head over it any more; one that loads it
+// from now on sees the repaired cell. Returns the head as it was.
 uint64_t CountEpochUp(const QueueRing& ring) {
   shm::Word64& word = ring.data().head;
   uint64_t head = word.load(std::memory_order_acquire);  // Q-c

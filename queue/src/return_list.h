@@ -13,9 +13,9 @@ namespace thole::queue {
 
 enum class ListResult : uint8_t { kOk, kNothing, kCorrupt };
 
-/// What a reader sees without the lock. Two equal sights with count 0: the list was empty all the time,
-/// or a participant is about to put or take the only message. If the first one was not locked either,
-/// nobody was at it at all.
+/// What a reader sees without the lock. Two equal sights with count 0: the list was empty all the
+/// time, or somebody is about to put or take its only message. If the first one was not locked
+/// either, nobody was at it at all.
 struct ListSight {
   uint64_t changes;
   uint64_t count;

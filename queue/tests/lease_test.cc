@@ -199,6 +199,23 @@ TEST_F(Leases, AWaiterRepairsTheDeadHolderOfALease) {
   EXPECT_EQ(a.AuditText(), "none");
 }
 
+// A helper that saw the cell of the dead still TAKEN, and stood still since, must not move head
+// over the message that was offered again: so every repair counts the epoch up.
+TEST_F(Leases, ARepairUndoesAHelperThatStoodStill) {
+  shm::Word64& head = a->handle().ring().data().head;
+  const uint64_t as_seen_by_the_helper = head;
+  const pid_t child = testing::Fork([&] {
+    Party victim(segment_.file(), shapes_);
+    return raise(SIGKILL);
+  });
+  EXPECT_EQ(testing::WaitFor(child), -SIGKILL);
+  EXPECT_EQ(a.attachment().RepairAll(), 1u);
+  uint64_t expected = as_seen_by_the_helper;
+  EXPECT_FALSE(head.compare_exchange_strong(expected, as_seen_by_the_helper + 1));
+  EXPECT_EQ(HeadEpoch(expected), HeadEpoch(as_seen_by_the_helper) + 1);
+  EXPECT_EQ(TicketDistance(expected, as_seen_by_the_helper), 0);
+}
+
 TEST_F(Leases, AForwardedLeaseIsALeaseNoMore) {
   ASSERT_EQ(PushOne(*a, 1), PushResult::kOk);
   const LoanRef loan = Take(a, 1, 0);

@@ -247,16 +247,12 @@ class CreatingWorld final : public QueueWorld {
 };
 
 // A queue is made under a name: afterwards it is there and works, or its block is free.
-Operation CreateOperation(const std::string& name) {
-  Operation operation = PopOperation(name, "in a block of the heap", Inline(2));
+Operation CreateOperation() {
+  Operation operation = PopOperation("CreateHandle", "in a block of the heap", Inline(2));
   operation.make_world = [] { return std::make_unique<CreatingWorld>(); };
   operation.prepare = [](World&, Process&, Process&, Random&) {};
-  operation.act = [name](World&, Process& victim, Random&) {
-    if (name == "CreateHandle") {
-      (void)Of(victim).factory().CreateHandle("created", Inline(2));
-    } else {
-      (void)Of(victim).factory().OpenOrCreateHandle("created", Inline(2));
-    }
+  operation.act = [](World&, Process& victim, Random&) {
+    (void)Of(victim).factory().CreateHandle("created", Inline(2));
   };
   operation.check = [](World&, Process& survivor, Findings& findings) {
     auto made = Of(survivor).factory().OpenOrCreate<Item>("created", {.capacity = 2});
@@ -309,8 +305,7 @@ THOLE_OPERATION(CloseOperation());
 THOLE_OPERATION(SealOperation());
 THOLE_OPERATION(WaitOperation());
 THOLE_OPERATION(ConnectOperation());
-THOLE_OPERATION(CreateOperation("CreateHandle"));
-THOLE_OPERATION(CreateOperation("OpenOrCreateHandle"));
+THOLE_OPERATION(CreateOperation());
 THOLE_OPERATION(LeaveOperation());
 
 }  // namespace

@@ -42,8 +42,8 @@ bool WaitMore(QueueWait& wait, QueueWorld& world, Process& sim, bool pending, ui
   return again;
 }
 
-// With one caller on each side nobody else can have been woken instead: what was complete when a whole
-// slice was over should have ended it.
+// With one caller on each side nobody else can have been woken instead: what was complete when a
+// whole slice was over should have ended it.
 void ExpectWoken(QueueWorld& world, Call made_by, uint64_t message, uint64_t slept_until) {
   if (slept_until == 0) return;
   uint64_t completed = kNever;

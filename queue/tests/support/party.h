@@ -1,4 +1,4 @@
-// A real participant of a queue test: own mapping, real kernel, in this process or in a forked child.
+// A real participant of a queue test: own mapping, real kernel, in this process or in a child.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// TestNames: the smallest NameSource that keeps the promise: the roots of the segment, and a table of
-// four names that can be published. Stands in for registry, which queue does not know.
+// TestNames: the smallest NameSource that keeps the promise: the roots of the segment, and a table
+// of four names that can be published. Stands in for registry, which queue does not know.
 #pragma once
 
 #include "thole/shm/findings.h"

@@ -82,8 +82,8 @@ class QueueHandle {
   void CountRejected() const noexcept;
   void CountTimedOut() const noexcept;
 
-  /// Slot of some other participant that may hold a lease of this queue, or kNobody. Reads the loans
-  /// of those in the holder map: for waiting and closing, not for every call.
+  /// Slot of some other participant that may hold a lease of this queue, or kNobody. Reads the
+  /// loans of those in the holder map: for waiting and closing, not for every call.
   uint32_t FindOtherLeaseHolder() const noexcept;
   /// Repairs whoever is dead among those that may hold something here.
   void RepairHolders(uint32_t suspect) const noexcept;
