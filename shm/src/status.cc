@@ -19,7 +19,9 @@ namespace shm {
 absl::Status Error(absl::StatusCode code, std::string_view message, ErrorKind kind) {
   absl::Status status(code, absl::string_view(message.data(), message.size()));
   if (kind != ErrorKind::kNone) {
-    status.SetPayload(kKindUrl, absl::Cord(std::string(1, static_cast<char>(kind))));
+    // From a view: clang 19 names Cord's constructor template otherwise than Debian's library does.
+    const char text = static_cast<char>(kind);
+    status.SetPayload(kKindUrl, absl::Cord(absl::string_view(&text, 1)));
   }
   return status;
 }
