@@ -23,11 +23,6 @@ constexpr uint64_t kShortestStallBits = 5;
 constexpr uint64_t kStallBits = 8;       // stalls of up to 2^5 .. 2^12 accesses, all lengths alike
 constexpr uint64_t kLongestTurn = 3000;  // accesses by which a low priority is starved at most
 
-uint64_t AddressOf(const void* pointer) {
-  return static_cast<uint64_t>(static_cast<const char*>(pointer) -
-                               static_cast<const char*>(nullptr));
-}
-
 [[noreturn]] void NoMemory() {
   std::perror("no memory for the simulator");
   std::abort();

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -18,6 +19,7 @@
 namespace thole::shm::testing {
 
 inline constexpr uint32_t kFibersMax = 16;
+inline uint64_t AddressOf(const volatile void* pointer) { return std::bit_cast<uint64_t>(pointer); }
 inline constexpr uint64_t kNoDeath = std::numeric_limits<uint64_t>::max();
 
 /// All that decides the order of a phase.

@@ -70,7 +70,6 @@ class SimRun final : private FakeScheduler {
   std::unique_ptr<World> world_;
   std::array<std::unique_ptr<Process>, kFibersMax> processes_;
   std::string error_;
-  uint64_t repairs_ = 0;
 };
 
 }  // namespace thole::shm::testing

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -109,8 +110,7 @@ bool StepRecorder::OnFault(const std::byte* address, uint64_t instruction) {
   }
   if (open_count_ == kOpenMax) return false;
   open_[open_count_++] = page;
-  address_ =
-      instruction - static_cast<uint64_t>(&__executable_start - static_cast<const char*>(nullptr));
+  address_ = instruction - std::bit_cast<uint64_t>(&__executable_start);
   return mprotect(base_ + page * kPage, kPage, PROT_READ | PROT_WRITE) == 0;
 }
 

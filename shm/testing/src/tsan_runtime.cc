@@ -13,9 +13,7 @@ namespace {
 using thole::shm::testing::sim_arena;
 
 inline void Show(const volatile void* address, uint64_t bytes, bool write) {
-  const uint64_t offset = static_cast<uint64_t>(static_cast<const volatile char*>(address) -
-                                                static_cast<const volatile char*>(nullptr)) -
-                          sim_arena.begin;
+  const uint64_t offset = thole::shm::testing::AddressOf(address) - sim_arena.begin;
   if (offset < sim_arena.bytes) [[unlikely]]
     sim_arena.core->Access(offset, bytes, write);
 }
