@@ -36,7 +36,7 @@ absl::Status CheckChannelName(std::string_view name) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<SystemState>> SystemState::Make(
-    std::shared_ptr<shm::Attachment> attachment, std::string_view participant_name) {
+    std::shared_ptr<shm::Attachment> attachment) {
   std::shared_ptr<SystemState> state(new SystemState(std::move(attachment)));
   auto heap = alloc::PersistentTlsfAllocator::Open(state->attachment_);
   if (!heap.ok()) return heap.status();
@@ -46,7 +46,6 @@ absl::StatusOr<std::shared_ptr<SystemState>> SystemState::Make(
   state->names_ = *std::move(names);
   state->queues_ =
       std::make_unique<queue::QueueFactory>(state->attachment_, *state->names_, state->heap_.get());
-  if (auto joined = state->attachment_->Join(participant_name); !joined.ok()) return joined;
   return state;
 }
 
@@ -63,7 +62,7 @@ absl::Status SystemState::Ready() const {
   if (attachment_->forked()) return shm::ForkedHandleError();
   if (!usable()) {
     return shm::Error(absl::StatusCode::kFailedPrecondition,
-                      "this system has left its segment: open it again");
+                      "this system has no seat in its segment, or left it: open it again");
   }
   return absl::OkStatus();
 }

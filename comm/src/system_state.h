@@ -20,8 +20,9 @@ class ChannelState;
 
 class SystemState : public std::enable_shared_from_this<SystemState> {
  public:
+  /// Registers the repair parts; the caller joins.
   static absl::StatusOr<std::shared_ptr<SystemState>> Make(
-      std::shared_ptr<shm::Attachment> attachment, std::string_view participant_name);
+      std::shared_ptr<shm::Attachment> attachment);
   ~SystemState();
   SystemState(const SystemState&) = delete;
   SystemState& operator=(const SystemState&) = delete;

@@ -48,11 +48,19 @@ absl::StatusOr<UnifiedCommunicationSystem> UnifiedCommunicationSystem::OpenAt(
   return OpenOn(*std::move(attachment), options.participant_name);
 }
 
-absl::StatusOr<UnifiedCommunicationSystem> UnifiedCommunicationSystem::OpenOn(
-    std::shared_ptr<shm::Attachment> attachment, std::string_view participant_name) {
-  auto state = SystemState::Make(std::move(attachment), participant_name);
+absl::StatusOr<UnifiedCommunicationSystem> UnifiedCommunicationSystem::PrepareOn(
+    std::shared_ptr<shm::Attachment> attachment) {
+  auto state = SystemState::Make(std::move(attachment));
   if (!state.ok()) return state.status();
   return UnifiedCommunicationSystem(*std::move(state));
+}
+
+absl::StatusOr<UnifiedCommunicationSystem> UnifiedCommunicationSystem::OpenOn(
+    std::shared_ptr<shm::Attachment> attachment, std::string_view participant_name) {
+  auto system = PrepareOn(std::move(attachment));
+  if (!system.ok()) return system;
+  if (auto joined = system->attachment()->Join(participant_name); !joined.ok()) return joined;
+  return system;
 }
 
 absl::Status UnifiedCommunicationSystem::Ready() const {

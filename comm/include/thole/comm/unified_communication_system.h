@@ -66,7 +66,10 @@ class UnifiedCommunicationSystem {
                                                            const OpenSystemOptions& options = {});
   /// What a new segment for this system holds, in order.
   static std::vector<shm::RootRequest> Roots(const shm::SegmentOptions& segment);
-  /// On an attachment that has not joined yet; for tests and special platforms.
+  /// On an attachment that has not joined yet; for tests and special platforms. `PrepareOn` leaves
+  /// joining to the caller; until then calls answer FailedPrecondition.
+  static absl::StatusOr<UnifiedCommunicationSystem> PrepareOn(
+      std::shared_ptr<shm::Attachment> attachment);
   static absl::StatusOr<UnifiedCommunicationSystem> OpenOn(
       std::shared_ptr<shm::Attachment> attachment, std::string_view participant_name);
 
