@@ -60,7 +60,12 @@ void AuditFreeLane(const Segment& segment, LaneData& lane, const std::string& na
   want_zero(lane.intent.word, "an intent");
   want_zero(lane.first_chunk, "loan chunks");
   want_zero(lane.reserved.block, "a reserved chunk");
-  for (LoanData& loan : lane.loans) want_zero(loan.block, "a loan");
+  for (LoanData& loan : lane.loans) {
+    want_zero(loan.block, "a loan");
+    if (loan.ticket.load(std::memory_order_relaxed) != 0) {  // nobody owns it
+      findings.Add("P5", offset, name + " of a free slot has a ticket without a step");
+    }
+  }
 }
 
 void AuditLane(const Segment& segment, LaneData& lane, bool free_slot, const std::string& name,
@@ -80,8 +85,10 @@ void AuditLane(const Segment& segment, LaneData& lane, bool free_slot, const std
 void AuditHeader(const Segment& segment, Findings& findings) {
   SegmentHeaderData copy{};
   std::memcpy(static_cast<void*>(&copy), segment.view().base(), sizeof copy);  // payload: own copy
-  const auto checked = CheckHeader("the header", copy, segment.view().size_bytes());
-  if (!checked.ok()) findings.Add("S1", 0, std::string(checked.message()));
+  const auto facts = CheckFacts("the header", copy, segment.view().size_bytes());
+  if (!facts.ok()) findings.Add("S1", 0, std::string(facts.message()));
+  const auto tables = CheckTables("the header", copy);
+  if (!tables.ok()) findings.Add("S2", 0, std::string(tables.message()));
 }
 
 bool IsInherited(const Segment& segment, Findings& findings) {

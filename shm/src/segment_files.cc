@@ -196,6 +196,12 @@ absl::StatusOr<File> OpenChecked(const Place& place, bool read_only, uint64_t& s
 
 absl::Status CheckHeader(const std::string& what, const SegmentHeaderData& header,
                          uint64_t file_bytes) {
+  if (auto facts = CheckFacts(what, header, file_bytes); !facts.ok()) return facts;
+  return CheckTables(what, header);
+}
+
+absl::Status CheckFacts(const std::string& what, const SegmentHeaderData& header,
+                        uint64_t file_bytes) {
   if (header.magic != kSegmentMagic) {
     return Error(absl::StatusCode::kInvalidArgument,
                  what + " does not begin like a thole segment: remove it or use another name",
@@ -211,16 +217,22 @@ absl::Status CheckHeader(const std::string& what, const SegmentHeaderData& heade
                  ErrorKind::kOtherVersion);
   }
   const auto damaged = [&](const std::string& found) {
-    return Error(absl::StatusCode::kDataLoss, what + " is damaged: " + found, ErrorKind::kDamaged);
+    return Error(absl::StatusCode::kDataLoss,
+                 what + " is damaged: " + found + "; restore it from a copy or remove it",
+                 ErrorKind::kDamaged);
   };
   if (header.header_bytes != sizeof(SegmentHeaderData) ||
       header.static_check != StaticCheck(header)) {
-    return damaged("the checksum of its header does not fit; restore it from a copy or remove it");
+    return damaged("the checksum of its header does not fit");
   }
   if (header.size_bytes > file_bytes) {
     return damaged("it was cut from " + std::to_string(header.size_bytes) + " to " +
-                   std::to_string(file_bytes) + " bytes; restore it from a copy or remove it");
+                   std::to_string(file_bytes) + " bytes");
   }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTables(const std::string& what, const SegmentHeaderData& header) {
   const bool counts_fit =
       header.participants_max >= 1 && header.participants_max <= kParticipantsMax &&
       header.lanes_per_participant >= 1 && header.lanes_per_participant <= kLanesMax;
@@ -232,7 +244,11 @@ absl::Status CheckHeader(const std::string& what, const SegmentHeaderData& heade
       header.lanes_offset < header.slots_offset + header.participants_max * sizeof(SlotData) ||
       header.lane_bytes > header.size_bytes / lanes ||
       lanes * header.lane_bytes > header.size_bytes - header.lanes_offset) {
-    return damaged("its participant table cannot be; restore it from a copy or remove it");
+    return Error(absl::StatusCode::kDataLoss,
+                 what +
+                     " is damaged: its participant table cannot be; restore it from a copy or "
+                     "remove it",
+                 ErrorKind::kDamaged);
   }
   return absl::OkStatus();
 }

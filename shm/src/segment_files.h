@@ -33,7 +33,12 @@ uint64_t StaticCheck(const SegmentHeaderData& header);
 /// Participants and lanes; CheckOptions looks at size and mode as well.
 absl::Status CheckCounts(const SegmentOptions& options);
 absl::Status CheckOptions(const SegmentOptions& options);
-/// Whether the header's static facts can be believed, for a file of `file_bytes`.
+/// Whether the header's static facts can be believed, for a file of `file_bytes` (S1).
+absl::Status CheckFacts(const std::string& what, const SegmentHeaderData& header,
+                        uint64_t file_bytes);
+/// Whether the tables that it describes lie inside (S2).
+absl::Status CheckTables(const std::string& what, const SegmentHeaderData& header);
+/// Both.
 absl::Status CheckHeader(const std::string& what, const SegmentHeaderData& header,
                          uint64_t file_bytes);
 
