@@ -12,6 +12,7 @@
 #include "child.h"
 #include "thole/shm/attachment.h"
 #include "thole/shm/audit.h"
+#include "thole/shm/crc32c.h"
 #include "thole/shm/segment.h"
 
 namespace thole::shm {
@@ -129,6 +130,13 @@ inline uint32_t SlotsInUse(const Segment& segment) {
     used += WordOf(segment, i).state != SlotState::kFree;
   }
   return used;
+}
+/// The checksum that fits a header, as a hostile peer would write it.
+inline uint64_t StaticCheckOf(const SegmentHeaderData& header) {
+  uint32_t sum = Crc32c(&header, offsetof(SegmentHeaderData, boot_id));
+  sum = Crc32c(&header.slots_offset, 3 * sizeof(uint64_t), sum);
+  sum = Crc32c(header.lane_areas, sizeof header.lane_areas, sum);
+  return Crc32c(header.roots, sizeof header.roots, sum);
 }
 inline std::string Audited(const Segment& segment) {
   Findings findings;

@@ -182,8 +182,8 @@ inline std::vector<CrashPointHits> CrashPointsOf(std::string_view prefix,
   }
   for (uint32_t i = 0; i < board->names.load(std::memory_order_seq_cst); ++i) {  // it is gone
     const std::string_view name(board->seen[i].name);
-    if (name.substr(0, prefix.size()) != prefix) continue;
-    points.push_back({std::string(name), board->seen[i].hits.load(std::memory_order_seq_cst)});
+    const uint32_t hits = board->seen[i].hits.load(std::memory_order_seq_cst);  // it is gone
+    if (name.substr(0, prefix.size()) == prefix) points.push_back({std::string(name), hits});
   }
   return points;
 }
