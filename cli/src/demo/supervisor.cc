@@ -132,7 +132,7 @@ void Supervisor::KillSomebody() {
   int status = 0;
   if (!crew_.Kill(victim, status)) return Ended(victim, status);
   ++(victim.role == Role::kFeeder ? counts_.feeder_kills : counts_.worker_kills);
-  // The dead one's words, unless a survivor was so quick that they are gone: then it is not counted.
+  // The dead one's words. A survivor may have cleared them already: then it is not counted.
   if (chosen.seat && IsInsideCall(segment(), *chosen.seat)) ++counts_.kills_inside_calls;
   if (auto started = crew_.Start(victim); !started.ok()) {
     Complain(std::string(started.message()));

@@ -1,0 +1,64 @@
+// Two pinned processes and the bare line that everything is compared with.
+#pragma once
+
+#include <sched.h>
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "thole/shm/status.h"
+#include "thole/shm/word.h"
+
+namespace thole::bench {
+
+/// Private to the two processes, in memory that fork shares.
+struct Control {
+  alignas(shm::kCacheLine) std::atomic<uint32_t> wanted{0};   // phase that the peer is to be in
+  alignas(shm::kCacheLine) std::atomic<uint32_t> reached{0};  // phase that it has finished
+  alignas(shm::kCacheLine) std::atomic<uint64_t> ping{0};
+  alignas(shm::kCacheLine) std::atomic<uint64_t> pong{0};
+};
+
+/// One turn of waiting for the other processor.
+inline void Relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/// Nanoseconds since some moment.
+int64_t NowNs();
+/// Pins the caller to the n-th processor it may use. False when there are not as many.
+bool PinTo(int number);
+
+/// A forked process, on the second processor, that runs a numbered piece of work when told to.
+class Peer {
+ public:
+  /// `work` runs in the peer, with the number of each phase.
+  explicit Peer(Control& control, const std::function<absl::Status(uint32_t)>& work);
+  /// Tells it to end, and waits for that.
+  ~Peer();
+  Peer(const Peer&) = delete;
+  Peer& operator=(const Peer&) = delete;
+
+  void Begin(uint32_t phase);
+  /// Waits for the end of the phase. False when the peer ended instead.
+  bool Finish();
+
+ private:
+  Control& control_;
+  pid_t pid_ = 0;
+  uint32_t turn_ = 0;
+};
+
+/// A cache line carries a number there and another one carries it back; both sides spin.
+void BarePing(Control& control, uint64_t rounds);
+void BarePong(Control& control, uint64_t rounds);
+
+/// Memory for a Control that fork will share.
+Control* NewControl();
+
+}  // namespace thole::bench
