@@ -167,7 +167,9 @@ shm::RepairOutcome QueueRepair::ReturnLease(shm::Lane& lane, const QueueRing& ri
                                             shm::LoanData& loan, const shm::DeadParticipant& dead) {
   shm::Platform& platform = dead.survivor.platform();
   shm::OwnerLockData& lock = ring.data().returned.lock;
-  const auto patience = shm::Deadline::At(platform.NowNs() + kLockPatienceNs);
+  // Who detaches may be a destructor; `Leave` comes again until its deadline.
+  const auto patience =
+      dead.detaching ? shm::Deadline::Now() : shm::Deadline::At(platform.NowNs() + kLockPatienceNs);
   const shm::LockResult locked = shm::Lock(lane, lock, patience);
   if (locked == shm::LockResult::kBusy) return shm::RepairOutcome::kLater;
   ListResult put = ListResult::kCorrupt;

@@ -1,4 +1,5 @@
 // Leases: acknowledged, given back, dropped with their holder.
+#include <atomic>
 #include <thread>
 
 #include "support/party.h"
@@ -214,6 +215,44 @@ TEST_F(Leases, ARepairUndoesAHelperThatStoodStill) {
   EXPECT_FALSE(head.compare_exchange_strong(expected, as_seen_by_the_helper + 1));
   EXPECT_EQ(HeadEpoch(expected), HeadEpoch(as_seen_by_the_helper) + 1);
   EXPECT_EQ(TicketDistance(expected, as_seen_by_the_helper), 0);
+}
+
+TEST_F(Leases, AreSharedByTheThreadsOfOneAttachment) {
+  constexpr uint64_t kEach = 1000;
+  std::atomic<uint64_t> acknowledged{0};
+  std::atomic<bool> wrong{false};
+  std::vector<std::thread> threads;
+  for (uint64_t p = 0; p < 2; ++p) {
+    threads.emplace_back([&, p] {
+      for (uint64_t i = 0; i < kEach; ++i) {
+        while (PushOne(*a, p << 32 | i) == PushResult::kFull) std::this_thread::yield();
+      }
+    });
+    threads.emplace_back([&] {
+      uint64_t number = 0;
+      while (acknowledged < 2 * kEach) {
+        uint64_t id = 0;
+        PopInfo info;
+        LoanRef loan;
+        if (PopOne(*a, id, info, 0, &loan) != PopResult::kOk) {
+          std::this_thread::yield();
+        } else if (id == testing::kNoMessage) {
+          wrong = true;
+          return;
+        } else if (++number % 5 == 0) {
+          if (Return(*a, loan) != ReturnResult::kOk) wrong = true;
+        } else {
+          Free(*a, loan);
+          ++acknowledged;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_FALSE(wrong);
+  EXPECT_EQ(acknowledged, 2 * kEach);
+  EXPECT_EQ(a.AuditText(), "none");
+  EXPECT_EQ(a->pool().free_count(), 64u);
 }
 
 TEST_F(Leases, AForwardedLeaseIsALeaseNoMore) {
