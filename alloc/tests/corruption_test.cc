@@ -193,6 +193,42 @@ TEST_F(DamagedHeap, ShuffledBlocksNeverLeadOutOfTheMapping) {
   }
 }
 
+// Headers of real blocks with a fitting check, but a size or a predecessor that cannot be.
+TEST_F(DamagedHeap, ForgedSizesNeverLeadOutOfTheMapping) {
+  std::vector<uint64_t> headers;
+  for (LoanRef loan : loans_) {
+    if (loan->block.load() != 0) headers.push_back(loan->block.load() - kUnitBytes);
+  }
+  for (const auto& row : ControlOf(segment()).heads) {
+    for (const shm::Word32& head : row) {
+      if (head.load() != 0) headers.push_back(head.load() * kUnitBytes);
+    }
+  }
+  ASSERT_GT(headers.size(), 8u);
+  Random random(8);
+  std::vector<uint32_t> sizes = {0, 1, 2, 3, kBytes / 16, 1u << 20, 1u << 28, 1u << 31, UINT32_MAX};
+  for (int i = 0; i < 100; ++i) sizes.push_back(static_cast<uint32_t>(random.Below(kBytes / 16)));
+  for (uint64_t at : headers) {
+    const auto unit = static_cast<uint32_t>(at / kUnitBytes);
+    auto* header = segment().view().At<BlockHeaderData>(at);
+    for (uint32_t size : sizes) {
+      HeaderWord word = HeaderWord::Unpack(header->word);
+      if (word.size == size) continue;
+      word.size = size;
+      word.check = HeaderCheck(unit, size);
+      header->word = word.Pack();
+      EXPECT_GT(AuditNow(), 0u) << size << " at " << at;
+      CallEverything(random);
+      Restore();
+      header->prev = size;
+      AuditNow();
+      CallEverything(random);
+      Restore();
+    }
+  }
+  ASSERT_FALSE(HasFailure());
+}
+
 TEST_F(DamagedHeap, ALockThatNamesNobodyIsAnAnswerAndNoHang) {
   Random random(5);
   for (uint64_t word : {uint64_t{0xfff}, uint64_t{5}, uint64_t{1} << 12, uint64_t{0xff} << 12 | 1,
