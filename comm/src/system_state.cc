@@ -134,19 +134,24 @@ queue::QueueHandle SystemState::QueueOfLease(uint64_t lease) {
   return {};
 }
 
-bool SystemState::TryRelease(shm::Lane& lane, shm::LoanRef loan) noexcept {
+bool SystemState::TryRelease(shm::Lane& lane, shm::LoanRef loan, Held held) noexcept {
+  const bool look = held == Held::kLookForDead;
   const uint64_t lease = loan->lease.load(std::memory_order_relaxed);  // own loan
   if (lease != 0) {
     const queue::QueueHandle queue = QueueOfLease(lease);
-    const auto returned =
-        queue.Usable() ? queue.TryReturnLeased(lane, loan) : queue::ReturnResult::kNotLeased;
+    auto returned = queue::ReturnResult::kNotLeased;
+    if (queue.Usable()) {
+      returned = look ? queue.ReturnLeased(lane, loan, Deadline::Now())
+                      : queue.TryReturnLeased(lane, loan);
+    }
     if (returned == queue::ReturnResult::kBusy) return false;
     if (returned != queue::ReturnResult::kOk) {
       loan->lease.store(0, std::memory_order_release);  // its channel is gone: plain, as in repair
     }
   }
   if (loan->block.load(std::memory_order_relaxed) != 0) {  // own loan
-    const auto freed = heap_->TryFreeLoan(lane, loan);
+    const auto freed =
+        look ? heap_->FreeLoan(lane, loan, Deadline::Now()) : heap_->TryFreeLoan(lane, loan);
     if (freed == shm::BlockResult::kBusy) return false;
     if (freed != shm::BlockResult::kOk) {
       loan->block.store(0, std::memory_order_release);  // no block of ours; the audit will tell
@@ -157,11 +162,17 @@ bool SystemState::TryRelease(shm::Lane& lane, shm::LoanRef loan) noexcept {
 }
 
 bool SystemState::ReleaseSoon(shm::Lane& lane, shm::LoanRef loan) noexcept {
-  for (int left = kReleaseTries; !TryRelease(lane, loan); --left) {
-    if (left == 0) return false;
+  for (int left = kReleaseTries; left > 0; --left) {
+    if (TryRelease(lane, loan, Held::kLeave)) return true;
     attachment_->platform().Relax();
   }
-  return true;
+  return TryRelease(lane, loan, Held::kLookForDead);
+}
+
+uint32_t SystemState::Recover() noexcept {
+  const uint32_t repaired = attachment_->RepairAll();
+  if (shm::Call call = attachment_->TryEnter(kCallRelease)) Sweep(call.lane());
+  return repaired;
 }
 
 void SystemState::ReleaseLoan(shm::LoanRef loan) noexcept {
@@ -177,7 +188,7 @@ void SystemState::SweepDoomed(shm::Lane& lane) noexcept {
   while (count < kept.size()) {
     const shm::LoanRef loan = attachment_->loans().TakeDoomed();
     if (!loan) break;
-    if (!TryRelease(lane, loan)) kept[count++] = loan;
+    if (!TryRelease(lane, loan, Held::kLookForDead)) kept[count++] = loan;
   }
   for (size_t i = 0; i < count; ++i) attachment_->loans().Doom(kept[i]);
 }

@@ -64,6 +64,8 @@ class SystemState : public std::enable_shared_from_this<SystemState> {
    private:
     SystemState& system_;
   };
+  /// Repairs the dead, and gives back what destructors could not.
+  uint32_t Recover() noexcept;
   /// Gives back what destructors could not: doomed loans. Any call with a lane does it.
   void Sweep(shm::Lane& lane) noexcept {
     if (attachment_->loans().AnyDoomed()) SweepDoomed(lane);
@@ -75,7 +77,12 @@ class SystemState : public std::enable_shared_from_this<SystemState> {
   explicit SystemState(std::shared_ptr<shm::Attachment> attachment)
       : attachment_(std::move(attachment)) {}
   void SweepDoomed(shm::Lane& lane) noexcept;
-  bool TryRelease(shm::Lane& lane, shm::LoanRef loan) noexcept;
+  /// What to do about a lock that somebody holds.
+  enum class Held : uint8_t {
+    kLeave,       // to the next attempt
+    kLookForDead  // if its owner is dead, release it: some microseconds, no waiting
+  };
+  bool TryRelease(shm::Lane& lane, shm::LoanRef loan, Held held) noexcept;
   bool ReleaseSoon(shm::Lane& lane, shm::LoanRef loan) noexcept;
   queue::QueueHandle QueueOfLease(uint64_t lease);
   std::shared_ptr<ChannelState> Remember(std::string_view name, queue::QueueHandle queue);

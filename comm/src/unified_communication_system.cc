@@ -137,9 +137,7 @@ std::vector<ParticipantInfo> UnifiedCommunicationSystem::Participants() const {
   return ListParticipants(state_->attachment().segment());
 }
 
-uint32_t UnifiedCommunicationSystem::Recover() {
-  return Ready().ok() ? state_->attachment().RepairAll() : 0;
-}
+uint32_t UnifiedCommunicationSystem::Recover() { return Ready().ok() ? state_->Recover() : 0; }
 
 absl::Status UnifiedCommunicationSystem::Leave(shm::Deadline deadline) {
   if (state_ == nullptr) return Ready();

@@ -34,6 +34,7 @@ uint64_t CommProcess::IdOf(const MessageHandle& message) {
 
 void Ledger::Check(bool acknowledged, uint32_t receivers_died, shm::Findings& findings) const {
   uint32_t gone = 0;
+  uint32_t missing = 0;
   for (const std::string& complaint : complaints_) findings.Add("law", 0, complaint);
   for (const auto& [id, entry] : entries_) {
     const auto broken = [&, number = id](const char* law) {
@@ -44,7 +45,8 @@ void Ledger::Check(bool acknowledged, uint32_t receivers_died, shm::Findings& fi
     if (entry.first_offers > 1) broken("was offered twice as if for the first time");
     if (acknowledged) {
       if (entry.acknowledged && entry.found != 0) broken("came back after its Ack");
-      if (entry.sent && !entry.acknowledging && entry.found == 0) broken("is lost");
+      if (!entry.sent || entry.acknowledging || entry.found != 0) continue;
+      if (entry.received == 0 || ++missing > doomed_) broken("is lost");
     } else {
       if (entry.received + entry.found > 1) broken("was delivered twice");
       if (entry.sent && entry.received + entry.found == 0) ++gone;

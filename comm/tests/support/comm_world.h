@@ -54,12 +54,16 @@ class Ledger {
   };
   Entry& operator[](uint64_t id) { return entries_[id]; }
   void Complain(std::string text) { complaints_.push_back(std::move(text)); }
+  /// Loans of a process that ended its work and lives: messages that it would give back with its
+  /// next call.
+  void AddDoomed(uint32_t loans) { doomed_ += loans; }
   /// Laws of a channel. `receivers_died`: so many messages may have gone with a receiver (plain).
   void Check(bool acknowledged, uint32_t receivers_died, shm::Findings& findings) const;
 
  private:
   std::map<uint64_t, Entry> entries_;
   std::vector<std::string> complaints_;
+  uint32_t doomed_ = 0;
 };
 
 class CommWorld final : public shm::testing::World {

@@ -37,6 +37,9 @@ template <class T>
 concept ShmSafe = std::is_trivially_copyable_v<T> && std::is_standard_layout_v<T> &&
                   !std::is_pointer_v<T> && !std::is_reference_v<T>;
 
+/// A destructor never waits. Where a live participant is inside the lock that it needs, the message
+/// is given back by the next call of this process on any channel, or `Recover`.
+///
 /// Move-only. Thread-compatible; may be released on any thread, also after the system that received
 /// it was dropped. A moved-from handle is empty and answers kFailedPrecondition.
 class [[nodiscard]] MessageHandle {

@@ -102,7 +102,9 @@ class UnifiedCommunicationSystem {
   registry::SharedBufferRegistry& buffers();
   alloc::HeapStatistics HeapUse() const;
   std::vector<ParticipantInfo> Participants() const;
-  /// Repairs every dead participant now; returns how many. Nobody needs to call it.
+  /// Repairs every dead participant now; returns how many. Also gives back what destructors of this
+  /// process had to leave because somebody else held a lock. Nobody needs to call it: every call
+  /// that waits or stalls does it, unless a process makes no calls any more.
   uint32_t Recover();
   /// Gives everything back and frees the seat; handles that are still out answer
   /// FailedPrecondition from then on, and messages that they hold are offered again.
