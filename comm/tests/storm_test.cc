@@ -1,8 +1,9 @@
-// A storm: feeders and workers are killed every few milliseconds, and every message is accounted for.
+// A storm: feeders and workers are killed every few milliseconds, every message is accounted for.
 //
-// The ledger lies in memory beside the segment. A feeder notes a message before it sends it and when
-// the send returned; a worker notes that it has done it, sends a result and acknowledges. At the end
-// every message whose send returned was done and has a result, and none came twice with attempt 0.
+// The ledger lies in memory beside the segment. A feeder notes a message before it sends it, and
+// when the send returned; a worker notes that it has done it, sends a result and acknowledges. At
+// the end every message whose send returned was done and has a result, and none came twice with
+// attempt 0.
 #include <random>
 
 #include "comm_test.h"

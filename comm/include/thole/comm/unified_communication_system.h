@@ -53,8 +53,8 @@ struct OpenSystemOptions {
 };
 
 /// Movable; thread-safe. A moved-from system answers FailedPrecondition, or nothing. The seat stays
-/// until the system and all that came from it (channels, messages, writers) are dropped; the segment
-/// and everything in it stay as they are.
+/// until the system and all that came from it (channels, messages, writers) are dropped; the
+/// segment and everything in it stay as they are.
 class UnifiedCommunicationSystem {
  public:
   /// Opens (and by default creates) the segment `name` in /dev/shm, repairs whoever died in it and
@@ -83,8 +83,8 @@ class UnifiedCommunicationSystem {
                                          shm::Deadline deadline = SomeSeconds());
   std::vector<ChannelInfo> ListChannels();
 
-  // By name; the channel must have been created, by any process. The first use of a channel connects
-  // to it, which may wait some milliseconds for a lock even if `deadline` is now.
+  // By name; the channel must have been created, by any process. The first use of a channel
+  // connects to it, which may wait some milliseconds for a lock even if `deadline` is now.
   template <class T>
   absl::Status Send(std::string_view channel, uint32_t type, const T& value,
                     shm::Deadline deadline) {
