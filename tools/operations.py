@@ -44,7 +44,7 @@ DOORS = {
     },
     "comm": {
         "unified_communication_system.h": ["UnifiedCommunicationSystem"],
-        "channel.h": ["Channel"],
+        "channel.h": ["Channel const"],
         "zero_copy_writer.h": ["ZeroCopyWriter"],
         "message_handle.h": ["MessageHandle"],
     },
@@ -92,7 +92,10 @@ EXEMPT = {
     "queue/QueueFactory::OpenOrCreateHandle": "ConnectHandle or CreateHandle, whichever fits",
     "comm/UnifiedCommunicationSystem::ListChannels": READS,
     "comm/UnifiedCommunicationSystem::buffers": LOCAL,
+    "comm/Channel::Info": READS,
     "comm/ZeroCopyWriter::bytes": LOCAL,
+    "comm/ZeroCopyWriter::set_correlation": LOCAL,
+    "comm/ZeroCopyWriter::set_type": LOCAL,
 }
 
 
