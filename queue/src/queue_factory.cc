@@ -150,7 +150,7 @@ absl::StatusOr<QueueHandle> QueueFactory::ConnectHandle(std::string_view name,
 }
 
 QueueHandle QueueFactory::HandleOf(const QueueRing& ring) const {
-  QueueHandle handle(attachment_, ring, heap_);
+  QueueHandle handle(attachment_, ring);
   handle.Announce();
   return handle;
 }

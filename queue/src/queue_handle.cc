@@ -22,9 +22,8 @@ uint32_t LockHolder(const QueueRing& ring) {
 
 }  // namespace
 
-QueueHandle::QueueHandle(std::shared_ptr<shm::Attachment> attachment, const QueueRing& ring,
-                         shm::BlockSource* heap)
-    : attachment_(std::move(attachment)), ring_(ring), heap_(heap) {}
+QueueHandle::QueueHandle(std::shared_ptr<shm::Attachment> attachment, const QueueRing& ring)
+    : attachment_(std::move(attachment)), ring_(ring) {}
 
 void QueueHandle::Announce() const noexcept {
   const uint64_t bit = uint64_t{1} << attachment_->slot() % 64;

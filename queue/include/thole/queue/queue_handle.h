@@ -27,7 +27,6 @@
 
 #include "thole/queue/queue_ring.h"
 #include "thole/shm/attachment.h"
-#include "thole/shm/block_source.h"
 #include "thole/shm/deadline.h"
 #include "thole/shm/loan_table.h"
 #include "thole/shm/owner_lock.h"
@@ -50,9 +49,7 @@ struct QueueStatistics {
 class QueueHandle {
  public:
   QueueHandle() = default;
-  /// `heap` may be null for queues whose elements carry no block.
-  QueueHandle(std::shared_ptr<shm::Attachment> attachment, const QueueRing& ring,
-              shm::BlockSource* heap);
+  QueueHandle(std::shared_ptr<shm::Attachment> attachment, const QueueRing& ring);
 
   /// Sets this participant's bit in the holder map; before its first move (QueueFactory does it).
   void Announce() const noexcept;
@@ -108,7 +105,6 @@ class QueueHandle {
 
   std::shared_ptr<shm::Attachment> attachment_;
   QueueRing ring_;
-  shm::BlockSource* heap_ = nullptr;
 };
 
 }  // namespace thole::queue
