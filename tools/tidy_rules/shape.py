@@ -181,6 +181,11 @@ def _listed(project, path):
         if lists:
             for word in re.findall(r"[^\s();\"]+", re.sub(r"#.*", "", lists.text)):
                 word = re.sub(r"^\$\{CMAKE_CURRENT_(?:SOURCE|LIST)_DIR\}/", "", word)
+                if "${name}" in word:  # in a function: who calls it gives the name
+                    pattern = re.escape(word).replace(r"\$\{name\}", r"(\w+)")
+                    given = re.fullmatch(pattern, relative)
+                    if given and re.search(rf"\(\s*{given.group(1)}\b", lists.text):
+                        return True
                 if fnmatch.fnmatchcase(relative, word) or word == os.path.splitext(relative)[0]:
                     return True
         if not folder:
@@ -195,12 +200,18 @@ def _listed(project, path):
         {"shm/src/x.cc": "", "shm/CMakeLists.txt": "thole_component(shm SOURCES src/y.cc)\n"},
         {"shm/include/thole/shm/x.h": "", "shm/CMakeLists.txt": "# include/thole/shm/x.h\n"},
         {"shm/src/x.h": "", "shm/src/y.h": '#include "z.h"\n'},
+        {
+            "fuzz/b_fuzzer.cc": "",
+            "fuzz/CMakeLists.txt": "function(f name)\n  a(${name}_fuzzer.cc)\nendfunction()\nf(c)\n",
+        },
     ],
     good=[
         {
             "shm/src/x.cc": '#include "x.h"\n',
             "shm/src/x.h": "",
             "shm/tests/a_test.cc": "",
+            "fuzz/b_fuzzer.cc": "",
+            "fuzz/CMakeLists.txt": "function(f name)\n  a(${name}_fuzzer.cc)\nendfunction()\nf(b)\n",
             "shm/CMakeLists.txt": "thole_component(shm SOURCES src/x.cc)\nfile(GLOB sources tests/*_test.cc)\n",
         }
     ],
