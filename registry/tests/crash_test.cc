@@ -231,6 +231,10 @@ TEST(RegistryReaders, GoOnWhileAWriterIsStopped) {
     ASSERT_TRUE(child.stopped()) << step;
     EXPECT_TRUE(registry.Lookup("the parent's").ok()) << step;
     EXPECT_TRUE(absl::IsNotFound(registry.Lookup("no name").status())) << step;
+    for (const char* name : {"a", "b", "c", "q"}) {  // whatever is done to it now
+      const absl::Status found = registry.Lookup(name).status();
+      EXPECT_TRUE(found.ok() || absl::IsNotFound(found)) << step << ": " << found;
+    }
     EXPECT_FALSE(registry.List().empty()) << step;
     EXPECT_TRUE(registry.Acquire("the parent's").ok()) << step;  // held: no lock needed
     EXPECT_EQ(scene.parent->attachment().RepairAll(), 0u) << "stopped is not dead";

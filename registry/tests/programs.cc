@@ -134,6 +134,11 @@ void CreateOrRead(World& world, Process& process, uint32_t index, Random& random
   }
   for (uint64_t turn = 0; turn < 4; ++turn) {
     const uint64_t which = random.Below(2);
+    NamedPlace place;
+    if (registry.Find(Numbered("n", which), place) == NameResult::kOk &&
+        (place.size_bytes != 64 + which || place.type_id != 100 + which)) {
+      Ledger(world).wrong.emplace_back("a find mixes two entries");
+    }
     const auto info = registry.Lookup(Numbered("n", which));
     if (info.ok() && (info->size_bytes != 64 + which || info->type_id != 100 + which ||
                       info->name != Numbered("n", which))) {
