@@ -19,7 +19,7 @@ class CollectorTest : public testing::Test {
  protected:
   void SetUp() override {
     fs::create_directories(folder_);
-    Write("a", std::string(100, 'a') + "\n");
+    Write("a", std::string(100, 'a').append(1, '\n'));
     Write("b", std::string(2 * kChunkBytesMax + 10, 'b'));
     Write("c", "");
     tree_ = *ListTree(folder_);

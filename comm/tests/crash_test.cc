@@ -238,6 +238,10 @@ TEST_P(CommCrash, TheCallReturnsWhenNobodyDies) {
 TEST_P(CommCrash, IsRepairedAfterDeathAtEveryPoint) {
   const auto points = Points();
   ASSERT_FALSE(points.empty());
+  if (std::string_view(GetParam().name) == "Ack") {  // comm's own step is among them
+    EXPECT_TRUE(std::any_of(points.begin(), points.end(),
+                            [](const auto& point) { return point.name == "comm.ack.1"; }));
+  }
   uint32_t deaths = 0;
   for (const CrashPointHits& point : points) {
     for (uint32_t nth = 1; nth <= std::min(point.hits, kHitsTried); ++nth) {
@@ -253,6 +257,21 @@ TEST_P(CommCrash, IsRepairedAfterDeathAtEveryPoint) {
   }
   RecordProperty("points", static_cast<int>(points.size()));
   std::printf("%s: %zu points, %u deaths\n", GetParam().name, points.size(), deaths);
+}
+
+TEST(CommAck, AMessageIsGoneFromTheStepThatCommits) {
+  TestSegment segment;
+  auto system = segment.Open("survivor");
+  ASSERT_TRUE(system.CreateChannel("jobs", {.capacity = 8}).ok());
+  const uint64_t used = Used(system);
+  ASSERT_TRUE(system.Send("jobs", 1, 1, Soon()).ok());
+  const CrashEnd end =
+      shm::testing::RunAndDieAt("comm.ack.1", 1, [&] { Acknowledge(segment, Disarm()); });
+  EXPECT_TRUE(end.died_there) << end.ToString();
+  EXPECT_EQ(system.Recover(), 1u);
+  EXPECT_TRUE(absl::IsUnavailable(system.TryReceive("jobs").status()));
+  EXPECT_EQ(Used(system), used);
+  EXPECT_EQ(AuditText(system), "none");
 }
 
 TEST_P(CommCrash, IsRepairedWhenRepairersDieToo) {
