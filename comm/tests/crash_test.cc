@@ -2,7 +2,9 @@
 // with a repairer that dies in the middle of its repair.
 #include "thole/shm/testing/crash_test.h"
 
+#include <algorithm>
 #include <map>
+#include <string_view>
 
 #include "comm_test.h"
 
