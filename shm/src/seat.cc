@@ -85,7 +85,6 @@ void Attachment::MarkCleanIfLast() noexcept {
     const uint64_t word = segment_.Slot(i)->word.load(std::memory_order_seq_cst);  // H1
     if (SlotWord::Unpack(word).state != SlotState::kFree) return;
   }
-  THOLE_CRASH_POINT("clean.1");
   const uint64_t clean = (state & ~uint64_t{3}) | static_cast<uint64_t>(SegmentState::kClean);
   header.state.compare_exchange_strong(state, clean,
                                        std::memory_order_seq_cst,   // H1: fails after an attach
