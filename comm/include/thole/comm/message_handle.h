@@ -60,7 +60,7 @@ class [[nodiscard]] MessageHandle {
   uint64_t timestamp_ns() const { return descriptor_.timestamp_ns; }
   uint64_t correlation() const { return descriptor_.correlation; }
   uint64_t size() const { return descriptor_.size_bytes; }
-  /// 0 at the first delivery, then how often it was given back before; stays at 31.
+  /// 0 at the first delivery, then how often it was given back before; stays at 256.
   uint32_t attempt() const { return attempt_; }
 
   /// The payload, where it lies, 64-byte aligned; valid as long as the handle. Empty in a forked
