@@ -17,10 +17,10 @@ namespace thole::bench {
 namespace {
 
 constexpr int kRepetitions = 9;
-constexpr uint64_t kBareRounds = 100'000;
-constexpr uint64_t kMessageRounds = 20'000;
-constexpr uint64_t kElements = 500'000;
-constexpr uint64_t kBlocks = 200'000;
+constexpr uint64_t kBareRounds = 20'000;
+constexpr uint64_t kMessageRounds = 5'000;
+constexpr uint64_t kElements = 200'000;
+constexpr uint64_t kBlocks = 50'000;
 constexpr uint64_t kBlockBytes = 256;
 
 enum Phase : uint32_t { kBare = 1, kSmall, kLarge, kQueue, kHeap, kPhases };
@@ -63,8 +63,11 @@ class Messages {
 
  private:
   static absl::StatusOr<UnifiedCommunicationSystem> Open(int file) {
-    return UnifiedCommunicationSystem::OpenAt(shm::Place::Descriptor(file),
-                                              {.create = file < 0, .participant_name = "bench"});
+    auto segment = file < 0 ? shm::Segment::Create(shm::Place::Descriptor(), {},
+                                                   UnifiedCommunicationSystem::Roots({}))
+                            : shm::Segment::Open(shm::Place::Descriptor(file), {});
+    return UnifiedCommunicationSystem::OpenOn(Must(shm::Attachment::Make(Must(std::move(segment)))),
+                                              "bench");
   }
   // The first eight bytes are written and read; the others are room that changes hands.
   static void Send(Channel& channel, uint64_t bytes, uint64_t number) {
@@ -165,11 +168,17 @@ void Print(const char* what, const std::vector<double>& values, const std::vecto
 
 int Run() {
   Control* control = NewControl();
-  if (control == nullptr || !PinTo(0)) return EXIT_FAILURE;
+  const std::vector<int> processors = Processors();
+  if (processors.size() < 2) {
+    std::fprintf(stderr, "thole_bench needs two processors, there are %zu\n", processors.size());
+    return EXIT_FAILURE;
+  }
+  if (control == nullptr || !PinTo(processors[0])) return EXIT_FAILURE;
+  EndWithThePeer();
   Messages messages(-1);
   Elements elements(-1);
   Blocks blocks;
-  Peer peer(*control,
+  Peer peer(*control, processors[1],
             [&, messages_file = messages.file(),
              elements_file = elements.file()](uint32_t phase) -> absl::Status {
               // Handles do not survive fork: the peer opens its own.

@@ -26,26 +26,44 @@ int64_t NowNs() {
   return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
 }
 
-bool PinTo(int number) {
+std::vector<int> Processors() {
   cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return false;
+  std::vector<int> processors;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return processors;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &allowed) || number-- > 0) continue;
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(cpu, &one);
-    return sched_setaffinity(0, sizeof one, &one) == 0;
+    if (CPU_ISSET(cpu, &allowed)) processors.push_back(cpu);
   }
-  return false;
+  return processors;
 }
 
-Peer::Peer(Control& control, const std::function<absl::Status(uint32_t)>& work)
+bool PinTo(int processor) {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(processor, &one);
+  return sched_setaffinity(0, sizeof one, &one) == 0;
+}
+
+void EndWithThePeer() {
+  struct sigaction action{};
+  action.sa_flags = SA_NOCLDSTOP;
+  action.sa_handler = [](int) {
+    siginfo_t info{};
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return;
+    if (info.si_code == CLD_EXITED && info.si_status == EXIT_SUCCESS) return;
+    constexpr char kWhat[] = "thole_bench: the peer died, so there is nothing to report\n";
+    [[maybe_unused]] const auto written = write(STDERR_FILENO, kWhat, sizeof kWhat - 1);
+    _exit(EXIT_FAILURE);
+  };
+  sigaction(SIGCHLD, &action, nullptr);
+}
+
+Peer::Peer(Control& control, int processor, const std::function<absl::Status(uint32_t)>& work)
     : control_(control) {
   std::fflush(nullptr);
   pid_ = fork();
   if (pid_ != 0) return;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (!PinTo(1)) _exit(EXIT_FAILURE);
+  if (!PinTo(processor)) _exit(EXIT_FAILURE);
   for (uint32_t seen = 0;;) {
     const uint32_t wanted = control_.wanted.load(std::memory_order_acquire);  // Begin
     if (wanted == seen) {

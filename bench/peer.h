@@ -7,7 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <string>
+#include <vector>
 
 #include "thole/shm/status.h"
 #include "thole/shm/word.h"
@@ -31,14 +31,18 @@ inline void Relax() {
 
 /// Nanoseconds since some moment.
 int64_t NowNs();
-/// Pins the caller to the n-th processor it may use. False when there are not as many.
-bool PinTo(int number);
+/// The processors that the caller may use: asked before it is pinned to one of them.
+std::vector<int> Processors();
+/// Pins the caller to one processor. False when it may not run there.
+bool PinTo(int processor);
+/// A peer that ends with an error ends the measurement: nobody may spin for it for ever.
+void EndWithThePeer();
 
-/// A forked process, on the second processor, that runs a numbered piece of work when told to.
+/// A forked process, pinned to a processor, that runs a numbered piece of work when told to.
 class Peer {
  public:
-  /// `work` runs in the peer, with the number of each phase.
-  explicit Peer(Control& control, const std::function<absl::Status(uint32_t)>& work);
+  /// `work` runs in the peer, on that processor, with the number of each phase.
+  Peer(Control& control, int processor, const std::function<absl::Status(uint32_t)>& work);
   /// Tells it to end, and waits for that.
   ~Peer();
   Peer(const Peer&) = delete;

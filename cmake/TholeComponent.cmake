@@ -19,10 +19,11 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  # What ccache must overlook where headers are precompiled; it still hashes their contents.
+  # What ccache must overlook where headers are precompiled; it still hashes their contents. Two
+  # clones of the project share what they compile.
   set(CMAKE_CXX_COMPILER_LAUNCHER
     ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-    ${CCACHE_PROGRAM})
+    CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} ${CCACHE_PROGRAM})
 endif()
 # Four fifths of a small file's compile time are other people's headers.
 set(THOLE_PRECOMPILED <absl/status/statusor.h> <algorithm> <array> <atomic> <functional> <map> <memory>
@@ -84,7 +85,8 @@ function(thole_component name)
   foreach(header IN LISTS ARG_HEADERS)
     string(MAKE_C_IDENTIFIER ${header} id)
     set(source ${CMAKE_CURRENT_BINARY_DIR}/lonely/${id}.cc)
-    file(CONFIGURE OUTPUT ${source} CONTENT "#include \"${CMAKE_CURRENT_SOURCE_DIR}/${header}\"\n")
+    string(REGEX REPLACE "^include/" "" header ${header})
+    file(CONFIGURE OUTPUT ${source} CONTENT "#include <${header}>\n")
     list(APPEND lonely ${source})
   endforeach()
   if(THOLE_TESTS AND lonely AND NOT THOLE_SANITIZE)

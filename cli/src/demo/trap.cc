@@ -1,6 +1,5 @@
 #include "trap.h"
 
-#include <sched.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
@@ -15,6 +14,8 @@
 #include <cstdio>
 #include <optional>
 #include <string>
+
+#include "demo/signals.h"
 
 namespace thole::cli::demo {
 namespace {
@@ -54,7 +55,10 @@ std::optional<uint64_t> BaseIn(pid_t pid, const shm::Segment& segment) {
 class Tracee {
  public:
   Tracee(const shm::Segment& segment, const Target& target, Clock::time_point until)
-      : segment_(segment), target_(target), until_(until) {}
+      : segment_(segment), target_(target), until_(until) {
+    sigemptyset(&child_);
+    sigaddset(&child_, SIGCHLD);
+  }
 
   bool Seize() { return ptrace(PTRACE_SEIZE, target_.pid, nullptr, PTRACE_O_EXITKILL) == 0; }
   bool Interrupt() {
@@ -87,17 +91,18 @@ class Tracee {
   bool Resume(__ptrace_request how) {
     return ptrace(how, target_.pid, nullptr, nullptr) == 0 && WaitForStop();
   }
-  // Looks rather than sleeps: stops come after microseconds, and there is a limit to keep.
+  // A stop is announced by SIGCHLD, which the supervisor blocks; it may also be an older one.
   bool WaitForStop() {
-    do {
+    for (;;) {
       siginfo_t info{};
       const int waited = waitid(P_PID, static_cast<id_t>(target_.pid), &info,
                                 WSTOPPED | WEXITED | WNOHANG | WNOWAIT);
       if (waited != 0) return false;
       if (info.si_pid != 0) return info.si_code == CLD_TRAPPED && TakeStop();
-      sched_yield();
-    } while (Clock::now() < until_);
-    return false;
+      const int64_t left = (until_ - Clock::now()).count();
+      if (left <= 0) return false;
+      WaitForSignal(child_, left);
+    }
   }
   bool TakeStop() {
     int status = 0;
@@ -107,6 +112,7 @@ class Tracee {
   const shm::Segment& segment_;
   const Target target_;
   const Clock::time_point until_;
+  sigset_t child_;
 };
 
 #endif
