@@ -60,7 +60,7 @@ class Storm : public ::testing::TestWithParam<QueueOptions> {
     Party party(segment_.file(), shapes_);
     while (ledger_->stop == 0) {
       const uint32_t id = ledger_->next_id.fetch_add(1);
-      if (id >= kIdsMax) return 0;
+      if (id >= kIdsMax) break;  // the storm ends then
       ledger_->pushed[id] = kTried;
       PushResult result;
       while ((result = PushId(party, id)) == PushResult::kTimeout && ledger_->stop == 0) {
@@ -68,6 +68,7 @@ class Storm : public ::testing::TestWithParam<QueueOptions> {
       if (result == PushResult::kOk) ledger_->pushed[id] = kAccepted;
       if (result == PushResult::kCorrupt || result == PushResult::kClosed) return 3;
     }
+    while (ledger_->stop == 0) std::this_thread::yield();  // may still be chosen as the victim
     return 0;
   }
   int Consume(uint32_t worker) {
@@ -120,7 +121,7 @@ void Storm::RunStorm() {
   for (uint32_t i = 0; i < kWorkers; ++i) workers[i] = Start(i);
   Random random(7);
   const auto end = std::chrono::steady_clock::now() + kStorm;
-  while (std::chrono::steady_clock::now() < end) {
+  while (std::chrono::steady_clock::now() < end && ledger_->next_id < kIdsMax) {
     // Paced by what was pushed: a worker lives for some messages.
     const uint32_t wanted = ledger_->next_id + 1 + static_cast<uint32_t>(random.Below(400));
     const auto patience = std::chrono::steady_clock::now() + milliseconds(8);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,6 +64,7 @@ inline pid_t Fork(const std::function<int()>& body) {
   std::fflush(nullptr);
   const pid_t child = fork();
   if (child != 0) return child;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that fails or is ended leaves no worker behind
   alarm(100);
   const int code = body();
   std::fflush(nullptr);
