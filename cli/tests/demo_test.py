@@ -1,5 +1,6 @@
 """`thole demo` on trees of every shape, and its end by a signal."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -34,9 +35,19 @@ class Demo(CommandTest):
         self.assertGreater(report["worker_kills"], 0)
         self.assertGreater(report["kills_inside_calls"], 0)
         self.assertGreater(report["messages_per_s"], 0)
-        # Every pass has the same bytes; what is beyond whole passes is less than one.
-        self.assertGreaterEqual(report["bytes"], report["files"] // 200 * sum(sizes))
+        self.assertTrue(self.is_sum_of_two_feeders(report, sizes), report)
         self.assertGreaterEqual(report["seconds"], 3)
+
+    def is_sum_of_two_feeders(self, report, sizes):
+        """Whether the bytes are those of some first files of each feeder, over and over."""
+        order = sorted(range(len(sizes)), key=lambda n: f"folder-{n % 3}/file-{n}")
+        rows = [[sizes[n] for n in order[feeder::2]] for feeder in (0, 1)]
+        totals = []
+        for row in rows:
+            firsts = [0, *itertools.accumulate(row)]
+            totals.append(lambda n, f=firsts: n // (len(f) - 1) * f[-1] + f[n % (len(f) - 1)])
+        files = report["files"]
+        return any(totals[0](n) + totals[1](files - n) == report["bytes"] for n in range(files + 1))
 
     def test_few_large_files(self):
         mebibyte = 1 << 20
