@@ -3,6 +3,7 @@
 #   thole_component(queue DEPENDS shm SOURCES src/ring.cc ... HEADERS include/thole/queue/x.h ...)
 #   thole_test(queue_ring_test COMPONENTS queue SOURCES tests/ring_test.cc [VARIANT checked|sim]
 #              [LIBRARIES ...] [LABELS ...] [ARGUMENTS ...] [TIMEOUT seconds])
+#   thole_test_support(queue COMPONENTS queue LIBRARIES ... SOURCES tests/support/...)
 #
 # A component is a static library `thole_X` (alias thole::X) that sees its own headers and those of
 # the components it depends on, and no other. Two variants of it are for tests and never installed:
@@ -32,6 +33,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   add_compile_options(-fpch-preprocess)
 endif()
 
+# How the simulator's variant is compiled; without the built-in functions, so that they are seen.
+set(THOLE_SIM_OPTIONS -fsanitize=thread -O2 -fno-builtin-memcpy -fno-builtin-memmove -fno-builtin-memset)
+
 find_package(absl REQUIRED)
 find_package(Threads REQUIRED)
 
@@ -57,7 +61,25 @@ if(THOLE_TESTS AND NOT THOLE_SANITIZE)
   endif()
 endif()
 
-function(thole_variant target component sources depends)
+# One precompiled header for all libraries of a variant: "", checked or sim.
+function(thole_library_headers target variant)
+  set(owner thole_library_headers)
+  if(variant)
+    string(APPEND owner _${variant})
+  endif()
+  if(NOT TARGET ${owner})
+    set(source ${CMAKE_BINARY_DIR}/${owner}.cc)
+    file(CONFIGURE OUTPUT ${source} CONTENT "// Nothing: the target exists for its headers.\n")
+    add_library(${owner} OBJECT ${source})
+    target_compile_options(${owner} PRIVATE -fno-exceptions
+                           "$<$<STREQUAL:${variant},sim>:${THOLE_SIM_OPTIONS}>")
+    target_link_libraries(${owner} PRIVATE absl::status absl::statusor Threads::Threads thole_flags)
+    target_precompile_headers(${owner} PRIVATE ${THOLE_PRECOMPILED})
+  endif()
+  target_precompile_headers(${target} REUSE_FROM ${owner})
+endfunction()
+
+function(thole_variant target variant sources depends)
   add_library(${target} STATIC ${sources})
   target_include_directories(${target} PUBLIC
     $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>
@@ -67,13 +89,18 @@ function(thole_variant target component sources depends)
   target_compile_options(${target} PRIVATE -fno-exceptions)
   target_link_libraries(${target} PUBLIC ${depends} absl::status absl::statusor Threads::Threads)
   target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:thole_flags>)
-  target_precompile_headers(${target} PRIVATE ${THOLE_PRECOMPILED})
+  if(variant STREQUAL "sim")
+    target_compile_options(${target} PUBLIC ${THOLE_SIM_OPTIONS})
+  elseif(variant STREQUAL "checked")
+    target_compile_definitions(${target} PUBLIC THOLE_CHECKED=1)
+  endif()
+  thole_library_headers(${target} "${variant}")
 endfunction()
 
 function(thole_component name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;SOURCES;HEADERS" ${ARGN})
   list(TRANSFORM ARG_DEPENDS PREPEND thole_ OUTPUT_VARIABLE depends)
-  thole_variant(thole_${name} ${name} "${ARG_SOURCES}" "${depends}")
+  thole_variant(thole_${name} "" "${ARG_SOURCES}" "${depends}")
   add_library(thole::${name} ALIAS thole_${name})
   set_target_properties(thole_${name} PROPERTIES EXPORT_NAME ${name})
   set_property(GLOBAL APPEND PROPERTY THOLE_COMPONENTS ${name})
@@ -96,14 +123,11 @@ function(thole_component name)
 
   if(THOLE_TESTS)
     list(TRANSFORM depends APPEND _checked OUTPUT_VARIABLE depends_checked)
-    thole_variant(thole_${name}_checked ${name} "${ARG_SOURCES}" "${depends_checked}")
-    target_compile_definitions(thole_${name}_checked PUBLIC THOLE_CHECKED=1)
+    thole_variant(thole_${name}_checked checked "${ARG_SOURCES}" "${depends_checked}")
   endif()
   if(THOLE_SIMULATE)
     list(TRANSFORM depends APPEND _sim OUTPUT_VARIABLE depends_sim)
-    thole_variant(thole_${name}_sim ${name} "${ARG_SOURCES}" "${depends_sim}")
-    target_compile_options(thole_${name}_sim PUBLIC -fsanitize=thread -O2
-      -fno-builtin-memcpy -fno-builtin-memmove -fno-builtin-memset)  # so that they are seen
+    thole_variant(thole_${name}_sim sim "${ARG_SOURCES}" "${depends_sim}")
   endif()
 endfunction()
 
@@ -123,6 +147,32 @@ function(thole_test_headers name variant)
     target_precompile_headers(${owner} PRIVATE ${THOLE_PRECOMPILED} <gtest/gtest.h>)
   endif()
   target_precompile_headers(${name} REUSE_FROM ${owner})
+endfunction()
+
+# thole_test_support(queue COMPONENTS ... LIBRARIES ... SOURCES ...): what several tests share, once for
+# each variant, as queue_test_support[_checked|_sim].
+function(thole_test_support name)
+  cmake_parse_arguments(ARG "" "" "COMPONENTS;LIBRARIES;SOURCES" ${ARGN})
+  if(NOT THOLE_TESTS)
+    return()
+  endif()
+  set(variants "" checked)
+  if(THOLE_SIMULATE)
+    list(APPEND variants sim)
+  endif()
+  list(TRANSFORM ARG_COMPONENTS PREPEND thole_ OUTPUT_VARIABLE libraries)
+  list(APPEND libraries ${ARG_LIBRARIES})
+  foreach(variant IN LISTS variants)
+    set(suffix "")
+    if(variant)
+      set(suffix _${variant})
+    endif()
+    set(target ${name}_test_support${suffix})
+    add_library(${target} STATIC ${ARG_SOURCES})
+    list(TRANSFORM libraries APPEND "${suffix}" OUTPUT_VARIABLE of_variant)
+    target_link_libraries(${target} PUBLIC ${of_variant} PRIVATE thole_flags GTest::gmock)
+    thole_test_headers(${target} "${variant}")
+  endforeach()
 endfunction()
 
 function(thole_test name)
