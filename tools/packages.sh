@@ -15,6 +15,7 @@ declare -A package_probe=(
   [libgmock-dev]='/usr/include/gmock/gmock.h'
   [libcli11-dev]='/usr/include/CLI/CLI.hpp'
   [nlohmann-json3-dev]='/usr/include/nlohmann/json.hpp'
+  [libbenchmark-dev]='/usr/include/benchmark/benchmark.h'
   [clang-19]=clang++-19
   [clang-format-19]=clang-format-19
   [clang-tidy-19]=clang-tidy-19
