@@ -54,6 +54,7 @@ void AuditFreeLane(const Segment& segment, LaneData& lane, const std::string& na
       findings.Add("P1", offset, name + " of a free slot has " + what);
     }
   };
+  want_zero(lane.in_call, "a call");
   want_zero(lane.log.count, "a log");
   want_zero(lane.lock, "a lock");
   want_zero(lane.block_intent, "a block intent");

@@ -101,7 +101,8 @@ LockResult Lock(Lane& lane, OwnerLockData& lock, Deadline deadline) noexcept {
 
 void Unlock(Lane& lane, OwnerLockData& lock) noexcept {
   THOLE_DCHECK(IsLockedBy(lane, lock));
-  const uint64_t word = lock.word.exchange(0, std::memory_order_release);  // L1; lock.3
+  THOLE_DCHECK(lane.data().log.count.load(std::memory_order_relaxed) == 0);  // own lane
+  const uint64_t word = lock.word.exchange(0, std::memory_order_release);    // L1; lock.3
   THOLE_CRASH_POINT("lock.3");
   ForgetLock(lane);
   if ((word & kWaitersBit) != 0) {

@@ -85,10 +85,14 @@ void Attachment::MarkCleanIfLast() noexcept {
     const uint64_t word = segment_.Slot(i)->word.load(std::memory_order_seq_cst);  // H1
     if (SlotWord::Unpack(word).state != SlotState::kFree) return;
   }
+  THOLE_CRASH_POINT("clean.1");
   const uint64_t clean = (state & ~uint64_t{3}) | static_cast<uint64_t>(SegmentState::kClean);
-  header.state.compare_exchange_strong(state, clean,
-                                       std::memory_order_seq_cst,   // H1: fails after an attach
-                                       std::memory_order_relaxed);  // then it is dirty
+  if (header.state.compare_exchange_strong(
+          state, clean,
+          std::memory_order_seq_cst,     // H1: fails after an attach; clean.2 COMMIT
+          std::memory_order_relaxed)) {  // then it is dirty
+    THOLE_CRASH_POINT("clean.2");
+  }
 }
 
 bool Attachment::ClaimSlot(uint32_t index, std::string_view name) noexcept {

@@ -61,10 +61,10 @@ TEST_F(EveryBit, OfHeaderSlotsAndLanesMayBeWrong) {
 
 TEST_F(EveryBit, OfAFreeLaneThatMattersIsFound) {
   LaneData& lane = *segment_->LaneAt(1, 0);
-  const Word64* words[] = {
-      &lane.log.count,      &lane.lock,           &lane.block_intent,   &lane.intent.word,
-      &lane.first_chunk,    &lane.reserved.block, &lane.loans[0].block, &lane.loans[63].block,
-      &lane.loans[5].ticket};
+  const Word64* words[] = {&lane.in_call,        &lane.log.count,      &lane.lock,
+                           &lane.block_intent,   &lane.intent.word,    &lane.first_chunk,
+                           &lane.reserved.block, &lane.loans[0].block, &lane.loans[63].block,
+                           &lane.loans[5].ticket};
   for (const Word64* word : words) {
     for (uint64_t bit = 0; bit < 64; ++bit) {
       const uint64_t at = segment_->view().OffsetOf(word) * 8 + bit;

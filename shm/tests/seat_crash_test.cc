@@ -99,8 +99,8 @@ void JoinAndLeave(const TestName& name) {
 
 void RepairEverybody(const TestName& name) { MakeLinked(name)->RepairAll(); }
 
-const char* const kJoinAndLeave[] = {"join.1",  "join.2",  "join.3", "join.4",
-                                     "leave.1", "leave.2", "leave.3"};
+const char* const kJoinAndLeave[] = {"join.1",  "join.2",  "join.3",  "join.4", "leave.1",
+                                     "leave.2", "leave.3", "clean.1", "clean.2"};
 const char* const kRepair[] = {"repair.1", "repair.2", "repair.3", "repair.4"};
 
 // Every point that the run comes by is one of the parameters below, and the reverse.
@@ -115,6 +115,7 @@ TEST(SeatCrash, KnowsEveryStep) {
   MakeWorld(name);
   auto names = NamesOf(CrashPointsOf("join.", [&] { JoinAndLeave(name); }));
   names.merge(NamesOf(CrashPointsOf("leave.", [&] { JoinAndLeave(name); })));
+  names.merge(NamesOf(CrashPointsOf("clean.", [&] { JoinAndLeave(name); })));
   EXPECT_EQ(names, std::set<std::string>(std::begin(kJoinAndLeave), std::end(kJoinAndLeave)));
   MakeCorpse(name);
   names = NamesOf(CrashPointsOf("repair.", [&] { RepairEverybody(name); }));
@@ -129,7 +130,8 @@ TEST_P(SeatCrash, LeavesASeatThatCanBeRepaired) {
   const auto end = RunAndDieAt(GetParam(), 1, [&] { JoinAndLeave(name); });
   ASSERT_TRUE(end) << end.ToString();
   const Segment segment = OpenSegment(name.place(), true);
-  const bool free = std::string(GetParam()) == "join.1" || std::string(GetParam()) == "leave.3";
+  const std::string step = GetParam();
+  const bool free = step == "join.1" || step == "leave.3" || step.starts_with("clean.");
   EXPECT_EQ(SlotsInUse(segment), free ? 0u : 1u);
   EXPECT_EQ(WordOf(segment, 0).state, free ? SlotState::kFree : SlotState::kLive);
   ExpectAllWell(name);
@@ -184,24 +186,41 @@ TEST(SeatCrash, PidIsStoredLastAndClearedFirst) {
   }
 }
 
+// Joins and leaves, and waits at a point between telling its parent 'h' and hearing from it.
+void JoinAndLeaveWithAStopAt(const char* point, const TestName& name, Child& parent) {
+  static Child* line = nullptr;
+  static const char* wanted = nullptr;
+  line = &parent;
+  wanted = point;
+  crash_point_hook = [](const char* step) {
+    if (std::string(step) != wanted) return;
+    line->Tell('h');
+    line->Hear();
+  };
+  JoinAndLeave(name);
+}
+
+TEST(SeatCrash, NewcomerIsNotInACleanSegmentThoughTheLastOneSawNobody) {
+  const TestName name;
+  MakeWorld(name);
+  Child leaver([&](Child& parent) { JoinAndLeaveWithAStopAt("clean.1", name, parent); });
+  ASSERT_EQ(leaver.Hear(), 'h');
+  auto newcomer = MakeLinked(name);
+  ASSERT_TRUE(newcomer->Join("newcomer").ok());
+  leaver.Tell('g');
+  EXPECT_EQ(leaver.Wait(), "exit 0");
+  EXPECT_EQ(Get(newcomer->segment().header().state) & 3,
+            static_cast<uint64_t>(SegmentState::kDirty));
+  EXPECT_EQ(Audited(newcomer->segment()), "none");
+}
+
 TEST(SeatCrash, LifeByteFallsAfterTheSlotIsFree) {
   // At leave.3 the slot is FREE; everything before it is LIVE with the byte held until the death.
   const TestName name;
   MakeWorld(name);
   const auto observer = MakeAttachment(name.place());
   for (const char* point : {"leave.1", "leave.2", "leave.3"}) {
-    Child child([&](Child& parent) {
-      static Child* line = nullptr;
-      static const char* wanted = nullptr;
-      line = &parent;
-      wanted = point;
-      crash_point_hook = [](const char* step) {
-        if (std::string(step) != wanted) return;
-        line->Tell('h');
-        line->Hear();
-      };
-      JoinAndLeave(name);
-    });
+    Child child([&](Child& parent) { JoinAndLeaveWithAStopAt(point, name, parent); });
     ASSERT_EQ(child.Hear(), 'h');
     EXPECT_TRUE(observer->platform().IsHeld(LockByte::kLife, 0)) << point;
     child.Tell('g');

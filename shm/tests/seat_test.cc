@@ -87,6 +87,45 @@ TEST(Seat, IsNotSeenDeadByAnotherThreadOfItsOwnAttachment) {
   }
 }
 
+TEST(Seat, TakenByOneWhoDiedSinceTheLookIsNotClaimed) {
+  const TestName name;
+  const Segment segment = MakeSegment(name.place());
+  auto kernel = std::make_unique<HookPlatform>(MakeKernelPlatform(segment.file()));
+  HookPlatform& hooks = *kernel;
+  auto attachment = MakeAttachment(name.place(), std::move(kernel));
+  hooks.before_hold = [&](LockByte byte, uint32_t slot) {
+    if (byte != LockByte::kLife || slot != 0) return;
+    Child quick([&](Child&) {
+      auto other = JoinedAttachment(name.place());
+      kill(getpid(), SIGKILL);
+    });
+    ASSERT_EQ(quick.Wait(), "signal 9");
+  };
+  ASSERT_TRUE(attachment->Join("slow").ok());
+  EXPECT_EQ(attachment->slot(), 1u) << "a seat that is not free is repaired, never claimed";
+  EXPECT_EQ(WordOf(segment, 0).state, SlotState::kLive);
+  EXPECT_EQ(WordOf(segment, 0).generation, 1u);
+  hooks.before_hold = nullptr;
+  EXPECT_EQ(attachment->RepairAll(), 1u);
+}
+
+TEST(Seat, IsNeverInACleanSegment) {
+  const TestName name;
+  MakeSegment(name.place());
+  const auto come_and_go = [&](Child& parent) {
+    parent.Hear();
+    for (int i = 0; i < 1500; ++i) {
+      auto attachment = JoinedAttachment(name.place());
+      CHILD_REQUIRE(StateOf(attachment->segment()) == SegmentState::kDirty);
+      CHILD_REQUIRE(attachment->Leave(Deadline::Never()).ok());
+    }
+  };
+  Child children[] = {Child(come_and_go), Child(come_and_go), Child(come_and_go)};
+  for (Child& child : children) child.Tell('g');
+  for (Child& child : children) EXPECT_EQ(child.Wait(), "exit 0");
+  EXPECT_EQ(StateOf(OpenSegment(name.place())), SegmentState::kClean);
+}
+
 TEST(Seat, AbandonedOneIsRepairedByOthers) {
   const TestName name;
   MakeSegment(name.place());

@@ -23,6 +23,8 @@
 //   leave.1    everything given back               LIVE          repair finds nothing
 //   leave.2    pid = 0                             LIVE          the same
 //   leave.3    COMMIT: slot LIVE -> FREE           FREE          nothing: the byte falls last
+//   clean.1    every slot seen FREE                FREE          nothing: DIRTY until one leaves
+//   clean.2    COMMIT: the segment is CLEAN        FREE          nothing
 //   repair.1   slot LIVE -> REPAIR, all pending    REPAIR        the next repairer goes on
 //   repair.2   a step done, its bit cleared        REPAIR        the same; steps are idempotent
 //   repair.3   lane words cleared, pid = 0         REPAIR        the same

@@ -30,7 +30,7 @@
 //   lease   offset of the channel's queue / 16 : 32 | generation : 24 | attempts : 8;  0 = plain
 //
 // Invariants (audit cites the numbers)
-//   P1  a FREE slot has pid 0, empty logs, no lock, no intent, and only empty loans
+//   P1  a FREE slot has pid 0, no call, empty logs, no lock, no intent, and only empty loans
 //   P2  the log count is at most 31, every entry names an aligned word of 4 or 8 bytes inside
 //   P3  lock is 0 or the offset of a word inside the segment
 //   P4  the chunk chain ends, and has at most kChunksPerLane links
