@@ -225,12 +225,14 @@ TEST_F(Leases, AreSharedByTheThreadsOfOneAttachment) {
   for (uint64_t p = 0; p < 2; ++p) {
     threads.emplace_back([&, p] {
       for (uint64_t i = 0; i < kEach; ++i) {
-        while (PushOne(*a, p << 32 | i) == PushResult::kFull) std::this_thread::yield();
+        PushResult pushed;
+        while (queue::MayChange(pushed = PushOne(*a, p << 32 | i))) std::this_thread::yield();
+        if (pushed != PushResult::kOk) wrong = true;
       }
     });
     threads.emplace_back([&] {
       uint64_t number = 0;
-      while (acknowledged < 2 * kEach) {
+      while (acknowledged < 2 * kEach && !wrong) {
         uint64_t id = 0;
         PopInfo info;
         LoanRef loan;
