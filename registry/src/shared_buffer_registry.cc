@@ -142,12 +142,18 @@ absl::StatusOr<BufferHandle> SharedBufferRegistry::OpenOrCreate(std::string_view
                                                                 uint64_t size_bytes,
                                                                 const BufferOptions& options,
                                                                 Deadline deadline) {
-  for (;;) {
+  // Somebody else may create it, and remove it again, in between; by the deadline one more look.
+  for (bool last = false;; last = deadline.PassedAt(attachment_->platform().NowNs())) {
     auto acquired = Acquire(name, options.type_id, size_bytes, deadline);
     if (!absl::IsNotFound(acquired.status())) return acquired;
     auto created = Create(name, size_bytes, options, deadline);
     if (!absl::IsAlreadyExists(created.status())) return created;
-    if (deadline.PassedAt(attachment_->platform().NowNs())) return created;
+    if (last) {
+      return shm::Error(absl::StatusCode::kDeadlineExceeded,
+                        "name '" + std::string(name) +
+                            "' was made and removed by others until the deadline: try again with "
+                            "a later one");
+    }
   }
 }
 

@@ -146,6 +146,16 @@ TEST_F(Registry, OpenOrCreateTakesWhateverIsThere) {
   EXPECT_TRUE(absl::IsInvalidArgument(registry().OpenOrCreate("a", 101).status()));
 }
 
+TEST_F(Registry, OpenOrCreateTakesWhatSomebodyElseMadeMeanwhileAlsoAtItsDeadline) {
+  auto other = segment_.Join();
+  absl::StatusOr<BufferHandle> made = absl::UnknownError("not yet");
+  me_->heap().DuringNext([&] { made = other->registry().Create("a", 100); });
+  auto mine = registry().OpenOrCreate("a", 100, {}, Deadline::Now());
+  ASSERT_TRUE(made.ok()) << made.status();
+  ASSERT_TRUE(mine.ok()) << mine.status();
+  EXPECT_EQ(*registry().holders("a"), 2u);
+}
+
 struct Pair {
   uint64_t left;
   uint32_t right;

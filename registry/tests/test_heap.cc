@@ -110,6 +110,7 @@ BlockResult TestHeap::AllocateTo(Lane& lane, shm::LoanRef loan, uint64_t size_by
   if (size_bytes > BytesOfSize(kSizes - 1)) return BlockResult::kTooLarge;
   const uint32_t number = static_cast<uint32_t>(std::bit_width((size_bytes + 63) / 64 - 1));
   const uint64_t bytes = sizeof(TestBlockData) + BytesOfSize(number);
+  if (const auto work = std::exchange(during_next_, nullptr)) work();
   if (fail_next_ > 0) {
     --fail_next_;
     return BlockResult::kFull;

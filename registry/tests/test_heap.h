@@ -4,8 +4,10 @@
 // joined: a free list per size, everything under one owner lock and in one transaction.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <type_traits>
+#include <utility>
 
 #include "thole/shm/attachment.h"
 #include "thole/shm/block_source.h"
@@ -54,6 +56,8 @@ class TestHeap final : public shm::BlockSource {
   uint64_t used_bytes() const;
   uint64_t used_blocks() const;
   shm::OwnerLockData& lock() { return data_->lock; }
+  /// The next call of AllocateTo does this first: what others do meanwhile.
+  void DuringNext(std::function<void()> work) { during_next_ = std::move(work); }
   /// The next calls of AllocateTo answer kFull.
   void FailNext(uint32_t calls) { fail_next_ = calls; }
 
@@ -70,6 +74,7 @@ class TestHeap final : public shm::BlockSource {
   TestHeapData* data_;
   uint64_t end_;
   uint32_t fail_next_ = 0;
+  std::function<void()> during_next_;
 };
 
 }  // namespace thole::registry::testing
