@@ -1,25 +1,29 @@
-// History: what simulated processes did to one queue, and whether a queue may answer so.
+// History: what processes, simulated or real, did to one queue, and whether a queue may answer so.
 //
-// Violations sought: an accepted message that is lost, or delivered twice; an order that is not
-// first in first out; kEmpty although some message was surely there at each moment of the call;
-// kFull although there surely was room; a delivery after kClosed; attempts that do not fit.
+// Sought: no order of the calls in which a queue answers as it did. For that the moments of
+// each death and of the end of its repair are known (`Death`): until the one its last call may take
+// effect, until the other what it held may come back. Besides: attempts that do not fit, and kPending
+// while nobody else was at it.
+//
+// A history is printed as text, and read again by `queue_histories --check FILE`.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "queue_model.h"
 #include "thole/queue/queue_result.h"
 #include "thole/shm/findings.h"
 
 namespace thole::queue::testing {
 
-enum class Call : uint8_t { kPush, kPop, kReturn, kAck };
 inline constexpr uint64_t kNever = ~uint64_t{0};
 inline constexpr uint64_t kNoMessage = ~uint64_t{0};
 
 struct CallRecord {
-  Call call;
+  Event event;
   uint32_t process;
   uint64_t message;
   uint64_t begin;
@@ -30,11 +34,23 @@ struct CallRecord {
   bool ok = false;
 };
 
+/// Moments of a process that died. Both may be told late, never early.
+struct Death {
+  uint32_t process;
+  uint64_t at;
+  uint64_t repaired = kNever;
+};
+
+struct QueueRules {
+  uint32_t capacity = 0;
+  bool leased = false;
+};
+
 /// One thread. Lives outside of the segment.
 class History {
  public:
-  size_t Begin(Call call, uint32_t process, uint64_t message = kNoMessage) {
-    records_.push_back({call, process, message, clock_++});
+  size_t Begin(Event event, uint32_t process, uint64_t message = kNoMessage) {
+    records_.push_back({event, process, message, clock_++});
     return records_.size() - 1;
   }
   void EndPush(size_t i, PushResult result) {
@@ -51,43 +67,33 @@ class History {
     records_[i].ok = ok;
     records_[i].end = clock_++;
   }
-  /// What the survivor found at the end.
-  void Drained(uint64_t message, uint32_t attempts) { drained_.push_back({message, attempts}); }
-  uint64_t clock() const { return clock_; }
-  uint64_t drained() const { return drained_.size(); }
-  const std::vector<CallRecord>& records() const { return records_; }
+  void Died(uint32_t process) { deaths_.push_back({process, clock_++}); }
+  void Repaired(uint32_t process);
+  /// From another clock.
+  void Add(const CallRecord& record) { records_.push_back(record); }
+  void Add(const Death& death) { deaths_.push_back(death); }
 
-  struct Rules {
-    bool leased = false;
-    uint32_t capacity = 0;
-    uint32_t deaths = 0;
-  };
-  void Check(const Rules& rules, shm::Findings& findings) const;
+  uint64_t clock() const { return clock_; }
+  const std::vector<CallRecord>& records() const { return records_; }
+  const std::vector<Death>& deaths() const { return deaths_; }
+
+  void Check(const QueueRules& rules, shm::Findings& findings) const;
+  std::string ToText(const QueueRules& rules) const;
+  static std::optional<History> FromText(const std::string& text, QueueRules* rules);
 
  private:
-  struct Left {
-    uint64_t message;
-    uint32_t attempts;
-  };
-  struct Window {  // the message was surely in the queue
-    uint64_t from;
-    uint64_t to;
-  };
-  std::vector<const CallRecord*> Of(Call call, uint64_t message, bool ok_only) const;
-  const Left* FindDrained(uint64_t message, uint32_t* count) const;
-  uint64_t FirstPopOfTheDead() const;
-  void CheckMessage(const Rules& rules, const CallRecord& push, uint32_t* taken_by_the_dead,
+  struct Translation;
+  const Death* DeathOf(uint32_t process) const;
+  bool IsLinearizable(const QueueRules& rules) const;
+  void CheckAttempts(uint64_t message, shm::Findings& findings) const;
+  void CheckKnown(const QueueRules& rules, shm::Findings& findings) const;
+  uint64_t EndOfTraces(const CallRecord& record, const QueueRules& rules) const;
+  void CheckPending(const CallRecord& record, const QueueRules& rules,
                     shm::Findings& findings) const;
-  void CheckAttempts(const Rules& rules, uint64_t message, shm::Findings& findings) const;
-  void CheckOrder(shm::Findings& findings) const;
-  void CheckEmpty(shm::Findings& findings) const;
-  void CheckFull(const Rules& rules, shm::Findings& findings) const;
-  void CheckClosed(shm::Findings& findings) const;
-  std::vector<Window> Windows() const;
 
   uint64_t clock_ = 1;
   std::vector<CallRecord> records_;
-  std::vector<Left> drained_;
+  std::vector<Death> deaths_;
 };
 
 }  // namespace thole::queue::testing

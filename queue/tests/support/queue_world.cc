@@ -81,6 +81,29 @@ PopResult PopOne(QueueProcess& process, uint64_t& id, PopInfo& info, size_t queu
   return result;
 }
 
+void QueueWorld::Watch(shm::testing::Process& process, uint32_t index) {
+  shm::Attachment& attachment = process.attachment();
+  watched_.push_back({index, static_cast<shm::testing::FakePlatform*>(&attachment.platform()),
+                      attachment.slot(), attachment.generation()});
+}
+
+void QueueWorld::Look(shm::testing::Process& process) {
+  for (Watched& other : watched_) {
+    if (!other.dead && !other.platform->kernel()->IsAlive(other.platform->process())) {
+      other.dead = true;
+      history_.Died(other.index);
+    }
+    if (!other.dead || other.repaired) continue;
+    // Others may run while the word is read, and look as well.
+    const auto word = shm::SlotWord::Unpack(
+        process.attachment().segment().Slot(other.slot)->word.load(std::memory_order_acquire));
+    const bool gone = word.generation != other.generation || word.state == shm::SlotState::kFree;
+    if (!gone || other.repaired) continue;
+    other.repaired = true;
+    history_.Repaired(other.index);
+  }
+}
+
 void QueueWorld::FillAndDrain(QueueProcess& process, size_t queue, shm::Findings& findings) {
   const std::string name = "queue " + std::to_string(queue) + ": ";
   const uint32_t capacity = process.handle(queue).ring().capacity();

@@ -7,6 +7,7 @@
 
 #include "history.h"
 #include "queue_process.h"
+#include "thole/shm/testing/fake_kernel.h"
 #include "thole/shm/testing/scenario.h"
 
 namespace thole::queue::testing {
@@ -43,6 +44,10 @@ class QueueWorld : public shm::testing::World {
     return static_cast<SimProcess&>(process).queue;
   }
   History& history() { return history_; }
+  /// From now on the history is told of its death and of its repair, as `Look` sees them.
+  void Watch(shm::testing::Process& process, uint32_t index);
+  /// Sees who is dead and who is repaired, with the eyes of `process`.
+  void Look(shm::testing::Process& process);
   const QueueOptions& shape(size_t i = 0) const { return shapes_[i].options; }
   /// Whatever an operation wants its check to know.
   uint64_t notes[8] = {};
@@ -50,9 +55,19 @@ class QueueWorld : public shm::testing::World {
  private:
   void FillAndDrain(QueueProcess& process, size_t queue, shm::Findings& findings);
 
+  struct Watched {
+    uint32_t index;
+    const shm::testing::FakePlatform* platform;
+    uint32_t slot;
+    uint32_t generation;
+    bool dead = false;
+    bool repaired = false;
+  };
+
   std::vector<QueueShape> shapes_;
   uint32_t seats_;
   History history_;
+  std::vector<Watched> watched_;
 };
 
 // One call each, with a lane of its own. A message is {id} in an inline queue, and a block of the
