@@ -108,6 +108,7 @@ struct History::Translation {
       call.pop = died_in_it ? PopResult::kOk : record.pop;
       if (call.pop == PopResult::kPending || call.pop == PopResult::kTimeout) return;
       if (died_in_it) call.dead = static_cast<uint8_t>(death - history_.deaths_.data());
+      operation.may_be_void = false;  // the model knows that it may have come to nothing
       call.may_overlook = MayOverlook(record.begin);
       call.list_may_be_busy = ListMayBeBusy(record);
     } else if (record.event == Event::kReturn) {

@@ -1,9 +1,9 @@
 // History: what processes, simulated or real, did to one queue, and whether a queue may answer so.
 //
-// Sought: no order of the calls in which a queue answers as it did. For that the moments of
-// each death and of the end of its repair are known (`Death`): until the one its last call may take
-// effect, until the other what it held may come back. Besides: attempts that do not fit, and kPending
-// while nobody else was at it.
+// Sought: no order of the calls in which a queue answers as it did. Each death and the end of its
+// repair have a moment (`Death`): until the one the last call may take effect, until the other what
+// the dead one held may come back. Besides: attempts that do not fit, and kPending while nobody
+// else was at it.
 //
 // A history is printed as text, and read again by `queue_histories --check FILE`.
 #pragma once

@@ -45,6 +45,7 @@ struct QueueModel {
   bool is_leased = false;
   bool closed = false;
   bool sealed = false;  // somebody was told kClosed
+  uint64_t over = 0;    // bit n: the last pop of dead participant n took something, or nothing
   std::vector<Item> ring = {};
   std::vector<Item> returned = {};
   std::vector<Item> leased = {};  // `kept_by` is who died with it
@@ -71,6 +72,7 @@ struct QueueModel {
   }
   void AppendTo(std::string& key) const {
     key += static_cast<char>(closed | sealed << 1);
+    key += std::to_string(over) + '|';
     for (const std::vector<Item>* items : {&ring, &returned, &leased}) {
       for (const Item& item : *items) {
         key += {static_cast<char>(item.message), static_cast<char>(item.kept_by),
@@ -120,7 +122,9 @@ struct QueueModel {
     QueueModel next = *this;
     switch (call.pop) {
       case PopResult::kOk:
-        return !sealed && Take(call, visit);
+        if (call.dead != kNone) next.over |= uint64_t{1} << call.dead;
+        if (!sealed && next.Take(call, visit)) return true;
+        return call.dead != kNone && visit(next);  // it came to nothing
       case PopResult::kEmpty:
         return NothingFor(call) && visit(next);
       case PopResult::kClosed:
@@ -188,6 +192,7 @@ struct QueueModel {
       next = *this;
       return next.ToList(call) && visit(next);
     }
+    if ((over >> call.dead & 1) == 0) return false;  // not before its pop
     const auto mine = [&](const Item& item) { return item.kept_by == call.dead; };
     const auto served = std::find_if(leased.begin(), leased.end(), mine);
     if (served != leased.end()) {

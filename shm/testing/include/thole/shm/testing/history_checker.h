@@ -20,7 +20,7 @@
 //   };
 //   bool Example() {
 //     using thole::shm::testing::HistoryChecker;
-//     HistoryChecker<Register> checker({{{true, 1}, 0, 5}, {{false, 0}, 1, 2}, {{false, 1}, 3, 4}});
+//     HistoryChecker<Register> checker({{{true, 1}, 0, 5}, {{false, 0}, 1, 2}});
 //     return checker.IsLinearizable(Register{});
 //   }
 //
