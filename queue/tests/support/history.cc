@@ -4,6 +4,7 @@
 #include <map>
 #include <sstream>
 
+#include "history_counts.h"
 #include "thole/shm/testing/history_checker.h"
 
 namespace thole::queue::testing {
@@ -23,9 +24,9 @@ bool Overlap(uint64_t begin, uint64_t end, uint64_t other_begin, uint64_t other_
 
 }  // namespace
 
-void History::Repaired(uint32_t process) {
+void History::Repaired(uint32_t process, uint64_t at) {
   for (Death& death : deaths_) {
-    if (death.process == process && death.repaired == kNever) death.repaired = clock_++;
+    if (death.process == process) death.repaired = at;
   }
 }
 
@@ -239,7 +240,15 @@ void History::Check(const QueueRules& rules, shm::Findings& findings) const {
       known.Add(Death{record.process, kNever});
     }
   }
+  HistoryCounts& counts = CountsOfHistories();
+  ++counts.histories;
+  counts.with_deaths += !deaths_.empty();
+  counts.with_open_calls += std::any_of(records_.begin(), records_.end(),
+                                        [](const auto& record) { return record.end == kNever; });
+  counts.operations += records_.size();
+  const uint64_t before = findings.count();
   known.CheckKnown(rules, findings);
+  counts.violations += findings.count() - before;
 }
 
 void History::CheckKnown(const QueueRules& rules, shm::Findings& findings) const {

@@ -68,10 +68,13 @@ class History {
     records_[i].end = clock_++;
   }
   void Died(uint32_t process) { deaths_.push_back({process, clock_++}); }
-  void Repaired(uint32_t process);
+  void Repaired(uint32_t process) { Repaired(process, clock_++); }
+  void Repaired(uint32_t process, uint64_t at);
   /// From another clock.
   void Add(const CallRecord& record) { records_.push_back(record); }
   void Add(const Death& death) { deaths_.push_back(death); }
+
+  CallRecord& last() { return records_.back(); }
 
   uint64_t clock() const { return clock_; }
   const std::vector<CallRecord>& records() const { return records_; }
