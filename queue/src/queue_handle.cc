@@ -86,9 +86,8 @@ PopResult QueueHandle::Serve(shm::Lane& lane, uint64_t* words, shm::LoanRef into
 }
 
 // Order: sight of the list, the list, the ring, other leases, sight of the list. A message goes
-// ring
-// -> loan -> list -> loan; whoever finds each place empty in this order, and the list unchanged,
-// saw a moment at which there was none.
+// ring -> loan -> list -> loan; whoever finds each place empty in this order, and the list
+// unchanged and unlocked, saw a moment at which there was none.
 PopResult QueueHandle::TryPopLeased(shm::Lane& lane, uint64_t* words, shm::LoanRef into,
                                     PopInfo& info) const noexcept {
   for (uint32_t turn = 0; turn < kTurnsMax; ++turn) {
@@ -113,7 +112,12 @@ PopResult QueueHandle::TryPopLeased(shm::Lane& lane, uint64_t* words, shm::LoanR
       info.stalled_on = before.locked ? LockHolder(ring_) : FindOtherLeaseHolder();
       if (before.locked || info.stalled_on != kNobody) return PopResult::kPending;
     }
-    if (before.count == 0 && LookAtList(ring_).SameListAs(before)) return result;
+    if (before.count != 0 || !LookAtList(ring_).SameListAs(before)) continue;
+    if (!before.locked) return result;
+    // Somebody takes the only message, or puts one there: if he dies before his COMMIT, it was in
+    // the list all the time.
+    info.stalled_on = LockHolder(ring_);
+    return PopResult::kPending;
   }
   return PopResult::kPending;
 }

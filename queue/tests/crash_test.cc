@@ -225,5 +225,53 @@ TEST(Crash, AFullQueueIsFreedOfAConsumerThatDiedInIt) {
   EXPECT_EQ(pop.attempts, 1u);
 }
 
+// A transaction that was cut off shows the list as it would have been: the repair takes that back.
+TEST(Crash, AMessageIsNotSaidToBeGoneThatADeadOneWasAboutToTakeOffTheList) {
+  const auto take = [](int file) {
+    Party victim(file, Shapes());
+    uint64_t id = 0;
+    PopInfo info;
+    LoanRef loan;
+    (void)PopOne(*victim, id, info, kLeased, &loan);
+    raise(SIGKILL);  // with the message, if it came to that
+  };
+  struct Scene {
+    shm::Segment segment = MakeCrashSegment();
+    Party survivor{segment.file(), Shapes()};
+    Scene() {
+      uint64_t id = 0;
+      PopInfo info;
+      LoanRef loan;
+      (void)PushOne(*survivor, 1, kLeased);
+      (void)PopOne(*survivor, id, info, kLeased, &loan);
+      (void)Return(*survivor, loan, kLeased);
+    }
+  };
+  int said_to_be_empty = 0;
+  int said_to_be_pending = 0;
+  for (const char* step : {"queue.serve.1", "queue.serve.2", "queue.serve.3", "queue.serve.4",
+                           "log.1", "log.2", "log.3", "log.4"}) {
+    for (uint32_t hit = 1; hit <= 8; ++hit) {
+      SCOPED_TRACE(step + std::string(", hit ") + std::to_string(hit));
+      Scene scene;
+      (void)RunAndDieAt(step, hit, [&] { take(scene.segment.file()); });
+      uint64_t id = 0;
+      PopInfo info;
+      LoanRef loan;
+      const PopResult before = PopOne(*scene.survivor, id, info, kLeased, &loan);
+      EXPECT_TRUE(before == PopResult::kEmpty || before == PopResult::kPending) << before;
+      (before == PopResult::kEmpty ? said_to_be_empty : said_to_be_pending) += 1;
+      EXPECT_EQ(scene.survivor.attachment().RepairAll(), 1u);
+      ASSERT_EQ(PopOne(*scene.survivor, id, info, kLeased, &loan), PopResult::kOk);
+      if (before == PopResult::kEmpty) {
+        EXPECT_EQ(info.attempts, 2u) << "the dead one never had it";
+      }
+      Free(*scene.survivor, loan);
+    }
+  }
+  EXPECT_GT(said_to_be_empty, 0);
+  EXPECT_GT(said_to_be_pending, 0);
+}
+
 }  // namespace
 }  // namespace thole::queue
