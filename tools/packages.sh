@@ -14,6 +14,7 @@ declare -A package_probe=(
   [libgtest-dev]='/usr/include/gtest/gtest.h'
   [libgmock-dev]='/usr/include/gmock/gmock.h'
   [libcli11-dev]='/usr/include/CLI/CLI.hpp'
+  [librapidcheck-dev]='/usr/include/rapidcheck/state.h'
   [nlohmann-json3-dev]='/usr/include/nlohmann/json.hpp'
   [libbenchmark-dev]='/usr/include/benchmark/benchmark.h'
   [clang-19]=clang++-19

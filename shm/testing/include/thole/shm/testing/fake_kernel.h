@@ -106,6 +106,8 @@ class FakePlatform final : public Platform {
 
   /// The process is killed.
   void Die() { kernel_->Kill(process_); }
+  /// What is called until this is taken back is called by a child of fork, with inherited handles.
+  void SetForked(bool forked) { canary_ = forked ? 0 : 1; }
   uint32_t process() const { return process_; }
   const std::shared_ptr<FakeKernel>& kernel() const { return kernel_; }
   SegmentView mapping() const { return mapping_; }
