@@ -22,10 +22,12 @@ inline constexpr uint32_t kCountWords = 2;
 //   free      unlink twice; own header; joined header; successor's prev; insert; count;
 //             the loan's four words                                                = 19
 //   shrink    header; unlink; tail's header and prev; successor's prev; insert; count = 13
+//   grow      the same, with the rest of the successor as the tail                   = 13
 inline constexpr uint32_t kAllocateWords =
     kUnlinkWords + 1 + kInsertWords + 1 + 1 + kInsertWords + kCountWords + 1;
 inline constexpr uint32_t kFreeWords = 2 * kUnlinkWords + 3 + kInsertWords + kCountWords + 4;
 inline constexpr uint32_t kShrinkWords = 1 + kUnlinkWords + 3 + kInsertWords + kCountWords;
+inline constexpr uint32_t kGrowWords = kShrinkWords;
 static_assert(kAllocateWords == 17 && kFreeWords == 19 && kShrinkWords == 13);
 static_assert(kFreeWords <= shm::kLogEntriesMax, "no move needs more than the log holds");
 

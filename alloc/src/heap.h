@@ -77,6 +77,8 @@ class Heap {
                         LockMode mode) const noexcept;
   shm::BlockResult Shrink(shm::Lane& lane, const shm::Word64& holder, uint64_t size_bytes,
                           shm::Deadline deadline) const noexcept;
+  shm::BlockResult Grow(shm::Lane& lane, const shm::Word64& holder, uint64_t size_bytes,
+                        shm::Deadline deadline) const noexcept;
 
  private:
   Heap(shm::SegmentView view, HeapData* data, uint32_t first, uint32_t sentinel)

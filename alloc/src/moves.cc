@@ -1,4 +1,4 @@
-// Allocate, Free, Shrink: the three moves. Step tables: persistent_tlsf_allocator.h.
+// Allocate, Free, Shrink, Grow: the moves. Step tables: persistent_tlsf_allocator.h.
 #include <algorithm>
 #include <bit>
 
@@ -207,6 +207,46 @@ BlockResult Heap::Shrink(shm::Lane& lane, const shm::Word64& holder, uint64_t si
   lists.Count(int64_t{word.size} - block->size(), 0, successor ? 0 : 1);
   edit.Commit();  // shrink.4 COMMIT
   THOLE_CRASH_POINT("alloc.shrink.4");
+  return BlockResult::kOk;
+}
+
+BlockResult Heap::Grow(shm::Lane& lane, const shm::Word64& holder, uint64_t size_bytes,
+                       shm::Deadline deadline) const noexcept {
+  const auto block = ReadUsed(holder.load(std::memory_order_relaxed));  // the caller's own word
+  if (size_bytes == 0 || !block) return BlockResult::kInvalid;
+  const uint64_t needed = UnitsFor(size_bytes);
+  if (needed <= block->size()) return BlockResult::kOk;
+  if (needed > sentinel_ - block->unit) return BlockResult::kTooLarge;
+
+  const HeapLock lock(lane, data().lock, {.deadline = deadline});
+  if (!lock) return lock.failure();
+  THOLE_CRASH_POINT("alloc.grow.1");
+  std::optional<Block> successor;
+  if (!FreeSuccessor(*this, *block, successor)) return BlockResult::kCorrupt;
+  if (!successor || needed > successor->end() - block->unit) return BlockResult::kFull;
+  Edit edit(lane, kGrowWords);
+  FreeLists lists(*this, edit);
+  if (!lists.Unlink(*successor)) return BlockResult::kCorrupt;
+  THOLE_CRASH_POINT("alloc.grow.2");
+  const uint32_t all = successor->end() - block->unit;
+  HeaderWord word = block->word;
+  word.size = static_cast<uint32_t>(std::min<uint64_t>(RoundUpToClass(needed), all));
+  if (all - word.size < kBlockUnitsMin) word.size = all;
+  word.check = HeaderCheck(block->unit, word.size);
+  edit.Set(block->header->word, word.Pack());
+  const uint32_t rest = all - word.size;
+  edit.Set(HeaderAt(successor->end())->prev, rest != 0 ? rest : word.size);
+  if (rest != 0) {
+    // May lie on the successor's link, which a rollback needs: logged, although its bytes are free.
+    const uint32_t unit = block->unit + word.size;
+    edit.Set(HeaderAt(unit)->word, FreeWord(unit, rest));
+    edit.Set(HeaderAt(unit)->prev, word.size);
+    if (!lists.Insert(unit, rest)) return BlockResult::kCorrupt;
+  }
+  THOLE_CRASH_POINT("alloc.grow.3");
+  lists.Count(int64_t{word.size} - block->size(), 0, rest != 0 ? 0 : -1);
+  edit.Commit();  // grow.4 COMMIT
+  THOLE_CRASH_POINT("alloc.grow.4");
   return BlockResult::kOk;
 }
 

@@ -85,6 +85,11 @@ BlockResult PersistentTlsfAllocator::Shrink(Lane& lane, LoanRef loan, uint64_t s
   return heap_->Shrink(lane, loan->block, size_bytes, deadline);
 }
 
+BlockResult PersistentTlsfAllocator::Grow(Lane& lane, LoanRef loan, uint64_t size_bytes,
+                                          Deadline deadline) noexcept {
+  return heap_->Grow(lane, loan->block, size_bytes, deadline);
+}
+
 uint64_t PersistentTlsfAllocator::BlockSize(uint64_t offset) const noexcept {
   const auto block = heap_->ReadUsed(offset);
   return block ? (block->size() - 1) * kUnitBytes : 0;

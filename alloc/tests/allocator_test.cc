@@ -283,6 +283,62 @@ TEST_F(Allocator, ShrinkRefusesToGrowAndKeepsWhatIsTooLittleToGiveBack) {
   EXPECT_EQ(party_.heap->Shrink(party_.lane(), empty, 1, Deadline::Now()), BlockResult::kInvalid);
 }
 
+TEST_F(Allocator, GrowTakesTheFreeRoomBehindAndKeepsTheContents) {
+  const LoanRef loan = party_.Allocate(1'000);
+  const uint64_t at = loan->block.load();
+  std::byte* bytes = party_.Bytes(loan);
+  for (int i = 0; i < 1'000; ++i) bytes[i] = static_cast<std::byte>(i);
+  ASSERT_EQ(party_.heap->Grow(party_.lane(), loan, 5'000, Deadline::Now()), BlockResult::kOk);
+  EXPECT_EQ(loan->block.load(), at);
+  EXPECT_GE(party_.heap->BlockSize(at), 5'000u);
+  EXPECT_EQ(Now().blocks_free, 1u);
+  for (int i = 0; i < 1'000; ++i) ASSERT_EQ(bytes[i], static_cast<std::byte>(i));
+  const uint64_t rest = Now().free_bytes;
+  ASSERT_EQ(
+      party_.heap->Grow(party_.lane(), loan, party_.heap->BlockSize(at) + rest, Deadline::Now()),
+      BlockResult::kOk);  // to the last byte: nothing is left behind it
+  EXPECT_EQ(Now().blocks_free, 0u);
+  EXPECT_EQ(Now().free_bytes, 0u);
+  party_.Free(loan);
+  EXPECT_EQ(Now().used_bytes, 0u);
+}
+
+// The rest of the free block then begins on the link of the free block that was.
+TEST_F(Allocator, GrowByOneUnitLeavesAWholeList) {
+  for (uint64_t units = 2; units < 40; ++units) {
+    const LoanRef loan = party_.Allocate(units * 16);
+    const LoanRef hole = party_.Allocate(64);
+    const LoanRef behind = party_.Allocate(64);
+    party_.Free(hole);
+    const uint64_t wanted = party_.heap->BlockSize(loan->block.load()) + 16;
+    ASSERT_EQ(party_.heap->Grow(party_.lane(), loan, wanted, Deadline::Now()), BlockResult::kOk);
+    ASSERT_EQ(testing::AuditText(party_.segment()), "none");
+    party_.Free(behind);
+    party_.Free(loan);
+  }
+  EXPECT_EQ(Now().used_bytes, 0u);
+}
+
+TEST_F(Allocator, GrowRefusesWhatIsNotFreeBehindAndChangesNothing) {
+  const LoanRef loan = party_.Allocate(100);
+  const uint64_t usable = party_.heap->BlockSize(loan->block.load());
+  const LoanRef behind = party_.Allocate(100);
+  const uint64_t used = Now().used_bytes;
+  const auto grow = [&](LoanRef of, uint64_t size) {
+    return party_.heap->Grow(party_.lane(), of, size, Deadline::Now());
+  };
+  EXPECT_EQ(grow(loan, usable), BlockResult::kOk);
+  EXPECT_EQ(grow(loan, 1), BlockResult::kOk) << "it is that long already";
+  EXPECT_EQ(grow(loan, usable + 1), BlockResult::kFull);
+  EXPECT_EQ(grow(loan, Now().heap_bytes), BlockResult::kTooLarge);
+  EXPECT_EQ(grow(loan, UINT64_MAX), BlockResult::kTooLarge);
+  EXPECT_EQ(grow(loan, 0), BlockResult::kInvalid);
+  EXPECT_EQ(grow(party_.Take(), 100), BlockResult::kInvalid);
+  EXPECT_EQ(Now().used_bytes, used);
+  EXPECT_EQ(testing::AuditText(party_.segment()), "none");
+  party_.Free(behind);
+}
+
 TEST_F(Allocator, WaitsForALiveHolderOfTheLockOnlyUntilTheDeadline) {
   const LoanRef loan = party_.Allocate(100);
   const LoanRef empty = party_.Take();
@@ -295,6 +351,7 @@ TEST_F(Allocator, WaitsForALiveHolderOfTheLockOnlyUntilTheDeadline) {
   EXPECT_EQ(party_.heap->AllocateTo(party_.lane(), empty, 8, 16, soon()), BlockResult::kBusy);
   EXPECT_EQ(party_.heap->FreeLoan(party_.lane(), loan, soon()), BlockResult::kBusy);
   EXPECT_EQ(party_.heap->Shrink(party_.lane(), loan, 8, soon()), BlockResult::kBusy);
+  EXPECT_EQ(party_.heap->Grow(party_.lane(), loan, 800, soon()), BlockResult::kBusy);
   EXPECT_EQ(party_.heap->TryFreeLoan(party_.lane(), loan), BlockResult::kBusy);
   EXPECT_GT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(15));
   EXPECT_EQ(Now().used_bytes, used);

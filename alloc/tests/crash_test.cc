@@ -70,6 +70,13 @@ Scene ShrinkKept(const char* text, Shape shape) {
                                                  Deadline::Never()));
           }};
 }
+Scene GrowKept(const char* text, Shape shape, uint64_t size) {
+  return {text, [=](Party& party) { Fill(party, shape); },
+          [=](Party& party) {
+            static_cast<void>(party.heap->Grow(party.lane(), KeptLoan(party.segment(), 0), size,
+                                               Deadline::Never()));
+          }};
+}
 
 // Everything at once that a repair of alloc has to do.
 void HoldMuch(Party& party, bool linked, bool loan_too) {
@@ -100,6 +107,8 @@ std::vector<Scene> Scenes() {
       FreeKept("joins its predecessor", {{9, 9, 9}, {0}}, 1),
       ShrinkKept("before a block in use", {{40, 9}}),
       ShrinkKept("before a free block", {{40, 20, 9}, {1}}),
+      GrowKept("into the free block behind it", {{10, 40, 9}, {1}}, 400),
+      GrowKept("over all of the free block behind it", {{10, 9, 9}, {1}}, 290),
       {"takes a chunk of loans",
        [](Party& party) {
          for (uint32_t i = 0; i < shm::kInlineLoans; ++i) party.Take();
@@ -200,7 +209,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values("alloc.allocate.1", "alloc.allocate.2", "alloc.allocate.3",
                       "alloc.allocate.4", "alloc.allocate.5", "alloc.free.1", "alloc.free.2",
                       "alloc.free.3", "alloc.free.4", "alloc.free.5", "alloc.shrink.1",
-                      "alloc.shrink.2", "alloc.shrink.3", "alloc.shrink.4", "alloc.intent.1",
+                      "alloc.shrink.2", "alloc.shrink.3", "alloc.shrink.4", "alloc.grow.1",
+                      "alloc.grow.2", "alloc.grow.3", "alloc.grow.4", "alloc.intent.1",
                       "alloc.intent.2", "alloc.reserved.1", "alloc.reserved.2", "alloc.loan.1",
                       "alloc.chain.1", "log.1", "log.2", "log.3", "log.4", "lock.1", "lock.2",
                       "lock.3", "chunk.1", "chunk.2", "chunk.3", "chunk.4"),

@@ -43,11 +43,13 @@ class RandomWork {
     for (int i = 0; i < steps; ++i) {
       // Phases of growing and of shrinking, so that the heap is now full and now empty.
       const uint64_t lean = i / 300 % 2 == 0 ? 8 : 3;
-      const uint64_t choice = random_.Below(10);
+      const uint64_t choice = random_.Below(11);
       if (model_.by_offset.empty() || choice < lean) {
         Allocate();
       } else if (choice == 9) {
         Shrink();
+      } else if (choice == 10) {
+        Grow();
       } else {
         Free();
       }
@@ -57,6 +59,7 @@ class RandomWork {
       }
     }
     EXPECT_GT(times_full_, 0);
+    EXPECT_GT(times_grown_, 0);
     while (!model_.by_offset.empty()) Free();
     party_.call.End();
     EXPECT_TRUE(party_.attachment->Leave(Deadline::Never()).ok());  // the loan chunks go, too
@@ -115,6 +118,24 @@ class RandomWork {
     EXPECT_TRUE(Model::Filled(party_.Bytes(held.loan), held));
   }
 
+  void Grow() {
+    const auto it = AnyHeld();
+    Model::Held& held = it->second;
+    const uint64_t asked = held.asked + random_.Below(3'000);
+    const uint64_t before = party_.heap->BlockSize(it->first);
+    const BlockResult result = party_.heap->Grow(party_.lane(), held.loan, asked, Deadline::Now());
+    EXPECT_TRUE(Model::Filled(party_.Bytes(held.loan), held));
+    if (result != BlockResult::kOk) {
+      EXPECT_TRUE(result == BlockResult::kFull || result == BlockResult::kTooLarge);
+      EXPECT_EQ(party_.heap->BlockSize(it->first), before);
+      return;
+    }
+    if (party_.heap->BlockSize(it->first) > before) ++times_grown_;
+    held.asked = asked;
+    std::memset(party_.Bytes(held.loan), static_cast<int>(held.fill),
+                party_.heap->BlockSize(it->first));
+  }
+
   void Check() {
     ASSERT_EQ(AuditText(party_.segment()), "none");
     uint64_t end = 0;
@@ -139,6 +160,7 @@ class RandomWork {
   Party party_;
   Model model_;
   int times_full_ = 0;
+  int times_grown_ = 0;
 };
 
 TEST(HeapModel, EveryStepOfRandomWorkLeavesAWholeHeap) {

@@ -221,6 +221,12 @@ THOLE_OPERATION(ShrinkTo("before a free block", {{40, 20, 9}, {1}}));
 THOLE_OPERATION(ShrinkTo("before the sentinel", {{40}, {}, true}));
 THOLE_OPERATION(ShrinkTo("nothing to give back", {{2, 9}}));
 
+THOLE_OPERATION(Make("Grow", "into the free block behind it", {{40, 20, 9}, {1}},
+                     [](HeapProcess& me, Call& call, Random& random) {
+                       static_cast<void>(me.heap().Grow(call.lane(), me.Kept(0),
+                                                        640 + random.Below(330), Deadline::Now()));
+                     }));
+
 // What a participant can leave behind, all at once: every inline loan, a chunk with loans in it, a
 // chunk that is not linked yet, and an intent whose block a loan holds, too.
 void HoldMuch(HeapProcess& me) {

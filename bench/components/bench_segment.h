@@ -1,4 +1,4 @@
-// What the benchmarks of the components stand on: a segment without a name, an attachment with a seat.
+// What the benchmarks of the components stand on: an attachment to a segment without a name.
 #pragma once
 
 #include <benchmark/benchmark.h>

@@ -62,6 +62,10 @@
 //   shrink.2     a free successor left its list       n words  rolled back, the tail's bytes too
 //   shrink.3     the tail entered its list            n words  rolled back, the tail's bytes too
 //   shrink.4     COMMIT: log emptied                  empty    unlock; the block is short
+//   grow.1       heap lock taken                      empty    unlock; the block is short
+//   grow.2       the free successor left its list     n words  rolled back
+//   grow.3       the rest of it entered its list      n words  rolled back
+//   grow.4       COMMIT: log emptied                  empty    unlock; the block is long
 #pragma once
 
 #include <cstdint>
@@ -116,6 +120,11 @@ class PersistentTlsfAllocator final : public shm::BlockSource {
   /// Contents up to `size_bytes` stay. kOk also when there is nothing to give back.
   [[nodiscard]] shm::BlockResult Shrink(shm::Lane& lane, shm::LoanRef loan, uint64_t size_bytes,
                                         shm::Deadline deadline) noexcept override;
+  /// Makes the loan's block at least `size_bytes` long where it lies; contents and offset stay.
+  /// kFull when the room behind it is in use or too short: allocate another block and copy. kOk
+  /// also when it is that long already.
+  [[nodiscard]] shm::BlockResult Grow(shm::Lane& lane, shm::LoanRef loan, uint64_t size_bytes,
+                                      shm::Deadline deadline) noexcept;
   uint64_t BlockSize(uint64_t offset) const noexcept override;
 
   /// Takes no lock.
