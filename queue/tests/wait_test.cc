@@ -85,6 +85,18 @@ TEST_F(Waiting, CostsNoSystemCallWhileNobodySleeps) {
   EXPECT_EQ(counts_.others, others);
 }
 
+TEST_F(Waiting, LooksOnceMoreBetweenItsRegistrationAndItsSleep) {
+  // Who notified before the registration saw nobody: only this look finds what came then.
+  const shm::WaitListData& sleepers = party_->handle().ring().data().consumers;
+  QueueWait wait(party_->handle(), WaitSide::kPop, Deadline::In(seconds(20)));
+  bool looked = false;
+  while (counts_.waits == 0) {
+    ASSERT_TRUE(wait.Next(false, kNobody));
+    looked = looked || (counts_.waits == 0 && sleepers.waiters.load() != 0);
+  }
+  EXPECT_TRUE(looked);
+}
+
 TEST_F(Waiting, LosesNoWakeUpInAPingPong) {
   constexpr uint64_t kRounds = 100'000;
   const pid_t child = testing::Fork([&] {
