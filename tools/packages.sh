@@ -20,6 +20,7 @@ declare -A package_probe=(
   [clang-19]=clang++-19
   [clang-format-19]=clang-format-19
   [clang-tidy-19]=clang-tidy-19
+  [llvm-19]=llvm-cov-19
   [libclang-rt-19-dev]='/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.asan-*.a'
 )
 

@@ -54,8 +54,8 @@ class Tree:
             # The style checks ask git for files.
             subprocess.run(["git", "init", "-q", self.folder], check=True)
         for folder, folders, files in os.walk(self.folder):
-            if ".git" in folders:
-                folders.remove(".git")
+            if folder == self.folder:
+                folders[:] = [name for name in folders if name not in (".git", "build")]
             for file in files:
                 path = os.path.join(folder, file)
                 if os.path.relpath(path, self.folder) not in wanted:
@@ -74,11 +74,11 @@ class Tree:
 
 
 class Build:
-    """A build of a tree, for one preset, beside the tree."""
+    """A build of a tree, for one preset, where a developer has it too: so ccache knows what others compiled."""
 
     def __init__(self, tree, preset, parts):
         self.tree = tree
-        self.folder = os.path.join(os.path.dirname(tree.folder), preset)
+        self.folder = tree.path(os.path.join("build", preset))
         self.arguments = ["--preset", preset, *parts]
         self.configure()
         listed = tree.command("ninja", "-C", self.folder, "-t", "targets", "all").stdout
