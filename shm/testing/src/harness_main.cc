@@ -18,7 +18,8 @@ bool ParseHarnessOptions(int argc, char** argv, HarnessOptions* options) {
       {"--runs", count},
       {"--repairs",
        [&](const char* v) {
-         options->repairs = static_cast<uint32_t>(std::strtoul(v, nullptr, 0));
+         const bool all = std::string_view(v) == "all";
+         options->repairs = all ? UINT32_MAX : static_cast<uint32_t>(std::strtoul(v, nullptr, 0));
        }},
       {"--filter", [&](const char* value) { options->filter = value; }},
       {"--json", [&](const char* value) { options->json = value; }},

@@ -14,7 +14,7 @@ struct HarnessOptions {
   double seconds = 0;
   uint64_t seed = 1;
   uint64_t count = 0;    // --seeds of the stepper, --runs of the simulator
-  uint32_t repairs = 1;  // --repairs
+  uint32_t repairs = 1;  // --repairs N, or all
   std::string filter;    // part of a name
   std::string json;      // file
   std::vector<std::string> replays;

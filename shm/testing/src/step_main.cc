@@ -12,29 +12,40 @@ using namespace thole::shm::testing;
 
 constexpr double kDefaultSeconds = 5;
 
+struct Column {
+  const char* key;    // in the JSON
+  const char* title;  // in the table
+  int width;
+  uint64_t StepResult::* value;
+};
+constexpr Column kColumns[] = {
+    {"runs", "runs", 6, &StepResult::runs},
+    {"instructions", "instr.", 9, &StepResult::instructions},
+    {"states", "states", 8, &StepResult::states},
+    {"distinct", "distinct", 8, &StepResult::distinct},
+    {"repairs_stepped", "reps", 6, &StepResult::repairs_stepped},
+    {"pairs", "pairs", 8, &StepResult::pairs},
+    {"distinct_pairs", "distinct", 8, &StepResult::distinct_pairs},
+    {"audits_saved", "saved", 8, &StepResult::audits_saved},
+    {"failed", "failed", 7, &StepResult::failed},
+};
+
 std::string Json(const StepResult& result) {
-  char numbers[300];
-  std::snprintf(numbers, sizeof(numbers),
-                "\"runs\": %llu, \"instructions\": %llu, \"states\": %llu, \"repairs_stepped\": "
-                "%llu, \"repair_states\": %llu, \"failed\": %llu, ",
-                static_cast<unsigned long long>(result.runs),
-                static_cast<unsigned long long>(result.instructions),
-                static_cast<unsigned long long>(result.states),
-                static_cast<unsigned long long>(result.repairs_stepped),
-                static_cast<unsigned long long>(result.repair_states),
-                static_cast<unsigned long long>(result.failed));
+  std::string numbers;
+  for (const Column& column : kColumns) {
+    numbers +=
+        std::string("\"") + column.key + "\": " + std::to_string(result.*column.value) + ", ";
+  }
   return "{\"operation\": " + JsonText(result.operation) + ", " + numbers +
          "\"failures\": " + JsonFailures(result.failures) + "}";
 }
 
 void Print(const StepResult& result) {
-  std::printf("%-58s %6llu %9llu %8llu %6llu %9llu %7llu\n", result.operation.c_str(),
-              static_cast<unsigned long long>(result.runs),
-              static_cast<unsigned long long>(result.instructions),
-              static_cast<unsigned long long>(result.states),
-              static_cast<unsigned long long>(result.repairs_stepped),
-              static_cast<unsigned long long>(result.repair_states),
-              static_cast<unsigned long long>(result.failed));
+  std::printf("%-58s", result.operation.c_str());
+  for (const Column& column : kColumns) {
+    std::printf(" %*llu", column.width, static_cast<unsigned long long>(result.*column.value));
+  }
+  std::printf("\n");
   PrintFailures(result.failures);
   std::fflush(stdout);
 }
@@ -58,25 +69,28 @@ int main(int argc, char** argv) {
   }
   const bool bounded = options.count != 0;
   const double seconds = options.seconds != 0 ? options.seconds : bounded ? 0 : kDefaultSeconds;
+  StepSeen seen;
   const StepOptions step{.seed = options.seed,
                          .seeds = bounded ? static_cast<uint32_t>(options.count) : 1,
                          .seconds = seconds / static_cast<double>(chosen.size()),
                          .repairs = options.repairs,
-                         .in_process = options.in_process};
-  std::printf("%-58s %6s %9s %8s %6s %9s %7s\n", "operation (shape)", "runs", "instr.", "states",
-              "reps", "rep.stat.", "failed");
+                         .in_process = options.in_process,
+                         .seen = &seen};
+  std::printf("%-58s", "operation (shape)");
+  for (const Column& column : kColumns) std::printf(" %*s", column.width, column.title);
+  std::printf("\n");
   std::string json;
-  uint64_t states = 0;
-  uint64_t failed = 0;
+  StepResult all;
   for (const Operation* operation : chosen) {
     const StepResult result = Step(*operation, step);
     Print(result);
-    states += result.states + result.repair_states;
-    failed += result.failed;
+    for (const Column& column : kColumns) all.*column.value += result.*column.value;
     json += (json.empty() ? "" : ",\n ") + Json(result);
   }
-  std::printf("%zu operations, %llu crash states, %llu failed\n", chosen.size(),
-              static_cast<unsigned long long>(states), static_cast<unsigned long long>(failed));
+  std::printf(
+      "%zu operations, %llu states (%llu distinct), %llu pairs, %llu failed\n", chosen.size(),
+      static_cast<unsigned long long>(all.states), static_cast<unsigned long long>(all.distinct),
+      static_cast<unsigned long long>(all.pairs), static_cast<unsigned long long>(all.failed));
   if (!options.json.empty() && !WriteFile(options.json, "[" + json + "]\n")) return 2;
-  return failed == 0 ? 0 : 1;
+  return all.failed == 0 ? 0 : 1;
 }

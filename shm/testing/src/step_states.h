@@ -13,6 +13,7 @@
 
 #include "step_recorder.h"
 #include "thole/shm/segment_view.h"
+#include "thole/shm/testing/state_set.h"
 
 namespace thole::shm::testing {
 
@@ -50,15 +51,23 @@ class StepImage {
 class StepStates {
  public:
   StepStates(std::vector<std::byte> initial, std::span<const StepRecorder::Change> changes)
-      : bytes_(std::move(initial)), changes_(changes.begin(), changes.end()) {}
+      : bytes_(std::move(initial)),
+        changes_(changes.begin(), changes.end()),
+        hash_(HashOfBytes(bytes_.data(), bytes_.size())) {}
   const std::vector<std::byte>& bytes() const { return bytes_; }
+  /// HashOfBytes of the bytes.
+  uint64_t hash() const { return hash_; }
   uint64_t number() const { return number_; }
   /// Makes it the next state; false when there is none.
   bool Next() {
     if (at_ == changes_.size()) return false;
     const uint64_t instruction = changes_[at_].instruction;
     for (; at_ < changes_.size() && changes_[at_].instruction == instruction; ++at_) {
-      std::memcpy(bytes_.data() + uint64_t{changes_[at_].word} * 8, &changes_[at_].value, 8);
+      const uint64_t word = changes_[at_].word;
+      uint64_t old = 0;
+      std::memcpy(&old, bytes_.data() + word * 8, 8);
+      std::memcpy(bytes_.data() + word * 8, &changes_[at_].value, 8);
+      hash_ += HashOfWord(word, changes_[at_].value) - HashOfWord(word, old);
     }
     ++number_;
     return true;
@@ -87,6 +96,7 @@ class StepStates {
  private:
   std::vector<std::byte> bytes_;
   std::vector<StepRecorder::Change> changes_;
+  uint64_t hash_;
   size_t at_ = 0;
   uint64_t number_ = 0;
 };

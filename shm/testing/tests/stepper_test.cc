@@ -22,7 +22,7 @@ TEST(Stepper, FindsNothingInACorrectOperation) {
     EXPECT_EQ(result.runs, 1u);
     EXPECT_GE(result.instructions + 1, result.states);
     EXPECT_GT(result.states, 8u);  // lane, lock, two logged words, commit, unlock
-    EXPECT_GT(result.repair_states, result.states);
+    EXPECT_GT(result.pairs, result.states);
   }
 }
 
@@ -63,6 +63,39 @@ INSTANTIATE_TEST_SUITE_P(Faults, StepperFinds,
                                            Case{Fault::kAuditCrashes, false, "crashed"},
                                            Case{Fault::kAuditHangs, false, "stuck"}));
 
+TEST(Stepper, CountsStatesThatComeAgainOnlyOnce) {
+  const StepResult once = Step(ToyAdd(Fault::kNone), {.seeds = 1, .repairs = kAllRepairs});
+  EXPECT_EQ(once.distinct, once.states);  // nothing in it goes back
+  EXPECT_LT(once.distinct_pairs, once.pairs);
+  const StepResult thrice = Step(ToyAdd(Fault::kNone), {.seeds = 3, .repairs = kAllRepairs});
+  EXPECT_EQ(thrice.states, 3 * once.states);
+  EXPECT_EQ(thrice.distinct, once.distinct) << "the seed changes nothing here";
+  EXPECT_EQ(thrice.pairs, 3 * once.pairs);
+  EXPECT_EQ(thrice.distinct_pairs, once.distinct_pairs);
+}
+
+TEST(Stepper, SharesWhatWasSeenBetweenCallsThatAskForIt) {
+  StepSeen seen;
+  EXPECT_GT(Step(ToyAdd(Fault::kNone), {.seen = &seen}).distinct, 0u);
+  EXPECT_EQ(Step(ToyAdd(Fault::kNone), {.seen = &seen}).distinct, 0u);
+  EXPECT_GT(Step(ToyAdd(Fault::kNone), {}).distinct, 0u);
+}
+
+TEST(Stepper, StepsTheRepairOfAsManyStatesAsItIsAskedTo) {
+  for (const uint32_t repairs : {0u, 1u, 5u}) {
+    EXPECT_EQ(StepOne(ToyAdd(Fault::kNone), repairs).repairs_stepped, repairs);
+  }
+  const StepResult all = StepOne(ToyAdd(Fault::kNone), kAllRepairs);
+  EXPECT_EQ(all.repairs_stepped, all.states);
+}
+
+TEST(Stepper, AuditsTheSameBytesNotEveryTimeAndSometimesAgain) {
+  const StepResult result = StepOne(ToyAdd(Fault::kNone), kAllRepairs);
+  const uint64_t judged = result.states + result.pairs;
+  EXPECT_GT(result.audits_saved, judged / 4);
+  EXPECT_LT(result.audits_saved, judged - result.distinct / 8);
+}
+
 TEST(Stepper, NeedsTheSteppedRepairToFindWhatOnlyADoubleDeathShows) {
   EXPECT_EQ(StepOne(ToyCarry(Fault::kRepairForgets), 0).failed, 0u);
 }
@@ -72,6 +105,8 @@ TEST(Stepper, TellsWhichInstructionItWas) {
   ASSERT_FALSE(result.failures.empty());
   EXPECT_THAT(result.failures[0].text, HasSubstr("the instruction at 0x"));
   EXPECT_THAT(result.failures[0].where, HasSubstr("seed 1"));
+  EXPECT_THAT(result.failures[0].text, HasSubstr("--seed 1 --seeds 1 --repairs all"));
+  EXPECT_THAT(result.failures[0].text, HasSubstr("--filter 'Add ("));
 }
 
 }  // namespace
