@@ -1,6 +1,5 @@
 // The operations of alloc for the stepper and the simulator.
-#include "kept.h"
-#include "shapes.h"
+#include "heap_world.h"
 #include "thole/shm/testing/scenario.h"
 
 namespace thole::alloc {
@@ -20,69 +19,12 @@ using shm::testing::World;
 using testing::Build;
 using testing::FillKept;
 using testing::FreeKept;
+using testing::HeapProcess;
 using testing::KeptLoan;
+using testing::kResult;
+using testing::MakeHeapWorld;
+using testing::Of;
 using testing::Shape;
-
-class HeapProcess final : public Process {
- public:
-  HeapProcess(std::shared_ptr<shm::Attachment> attachment,
-              std::shared_ptr<PersistentTlsfAllocator> heap)
-      : Process(std::move(attachment)), heap_(std::move(heap)) {}
-  PersistentTlsfAllocator& heap() { return *heap_; }
-  const shm::Segment& segment() { return attachment().segment(); }
-  LoanRef Kept(uint32_t index) { return KeptLoan(segment(), index); }
-  LoanRef Take(Call& call) {
-    return attachment().TakeLoan(call.lane(), heap_.get(), Deadline::Never());
-  }
-
- private:
-  std::shared_ptr<PersistentTlsfAllocator> heap_;
-};
-
-HeapProcess& Of(Process& process) { return static_cast<HeapProcess&>(process); }
-
-class HeapWorld : public World {
- public:
-  uint64_t segment_bytes() const override { return 96 << 10; }
-  std::vector<shm::RootRequest> Roots() const override {
-    auto roots = PersistentTlsfAllocator::Roots();
-    roots.insert(roots.begin() + 1, testing::KeptRoot());
-    return roots;
-  }
-  std::unique_ptr<Process> MakeProcess(std::shared_ptr<shm::Attachment> attachment) override {
-    auto heap = PersistentTlsfAllocator::Open(attachment);
-    if (!heap.ok()) return nullptr;
-    return std::make_unique<HeapProcess>(std::move(attachment), *std::move(heap));
-  }
-  void Audit(Process& survivor, Findings& findings) override {
-    HeapProcess& me = Of(survivor);
-    testing::AuditWhole(me.segment(), findings);
-    if (findings.count() != 0) return;
-    // The heap still works: what is free can be had, and comes back.
-    const uint64_t used = me.heap().Statistics().used_bytes;
-    const uint64_t largest = me.heap().Statistics().largest_free_bytes;
-    {
-      Call call = me.attachment().Enter(1);
-      const LoanRef loan = me.attachment().TakeLoan(call.lane(), nullptr, Deadline::Now());
-      const uint64_t size = largest < 64 ? 0 : largest - 16;
-      if (size != 0) {
-        if (me.heap().AllocateTo(call.lane(), loan, size, 16, Deadline::Now()) !=
-            BlockResult::kOk) {
-          findings.Add("works", 0, "the largest free block cannot be allocated");
-        } else if (me.heap().FreeLoan(call.lane(), loan, Deadline::Now()) != BlockResult::kOk) {
-          findings.Add("works", 0, "a block cannot be freed");
-        }
-      }
-      me.attachment().loans().Return(loan);
-    }
-    if (me.heap().Statistics().used_bytes != used) findings.Add("works", 0, "used bytes changed");
-    testing::AuditWhole(me.segment(), findings);
-  }
-};
-
-std::unique_ptr<World> MakeHeapWorld() { return std::make_unique<HeapWorld>(); }
-
-constexpr uint32_t kResult = 14;  // the kept loan that an operation works on, unless it is a block
 
 // `Act` with a lane, on a heap of the given shape. Units grow by a random number, the same for all
 // blocks of a shape, so that each seed meets other lists.

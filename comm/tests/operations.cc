@@ -54,7 +54,7 @@ std::function<void(World&, Process&, Findings&)> Finds(const char* channel,
     std::erase(without, may_lack);
     if (found == expected || found == without) return;
     std::string text = "the survivor found";
-    for (const uint64_t id : found) text += " " + std::to_string(id);
+    for (const uint64_t id : found) text.append(" ").append(std::to_string(id));
     findings.Add("ids", 0, text);
   };
 }

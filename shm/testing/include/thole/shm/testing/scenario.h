@@ -136,10 +136,19 @@ struct RegisterProgram {
 };
 #define THOLE_JOIN_(a, b) a##b
 #define THOLE_JOIN(a, b) THOLE_JOIN_(a, b)
+/// Shapes times acts, at once: a range of operations.
+struct RegisterOperations {
+  explicit RegisterOperations(std::vector<Operation> operations) {
+    for (Operation& operation : operations) Operations().push_back(std::move(operation));
+  }
+};
 /// THOLE_OPERATION({.component = "alloc", .name = "AllocateTo", ...});
 #define THOLE_OPERATION(...)                                                   \
   static const ::thole::shm::testing::RegisterOperation THOLE_JOIN(operation_, \
                                                                    __LINE__)(__VA_ARGS__)
+#define THOLE_OPERATIONS(...)                                                    \
+  static const ::thole::shm::testing::RegisterOperations THOLE_JOIN(operations_, \
+                                                                    __LINE__)(__VA_ARGS__)
 #define THOLE_PROGRAM(...) \
   static const ::thole::shm::testing::RegisterProgram THOLE_JOIN(program_, __LINE__)(__VA_ARGS__)
 

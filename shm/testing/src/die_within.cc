@@ -1,0 +1,35 @@
+#include "thole/shm/testing/die_within.h"
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "process_maker.h"
+#include "step_recorder.h"
+#include "step_states.h"
+
+namespace thole::shm::testing {
+namespace {
+
+constexpr uint64_t kChangesMax = 1 << 18;
+
+}  // namespace
+
+bool DieWithin(World& world, Process& like, Random& random,
+               const std::function<void(Process&)>& body) {
+  std::unique_ptr<Process> dying = MakeSuccessor(world, like);
+  if (dying == nullptr || !JoinProcess(world, *dying, "dying").empty()) return false;
+  const SegmentView mapping = PlatformOf(*dying).mapping();
+  std::vector<std::byte> before(mapping.base(), mapping.base() + mapping.size_bytes());
+  StepRecorder recorder(mapping.size_bytes(), kChangesMax);
+  recorder.Record(mapping.base(), mapping.size_bytes(), [&] { body(*dying); });
+  StepStates states(std::move(before), recorder.changes());
+  for (uint64_t n = random.Below(StepStates::Count(recorder.changes())); n > 0; --n) {
+    states.Next();
+  }
+  std::memcpy(mapping.base(), states.bytes().data(), states.bytes().size());
+  Kill(*dying);  // its destructor touches nothing now
+  return true;
+}
+
+}  // namespace thole::shm::testing
