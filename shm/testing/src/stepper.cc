@@ -76,12 +76,7 @@ class OperationRun {
     return {view.base(), view.base() + view.size_bytes()};
   }
 
-  void Fail(const std::string& text) {
-    report_.AddFailure(where_, text + "\nagain: --filter '" + operation_.name + " (" +
-                                   operation_.shape + ")' --seed " + std::to_string(seed_) +
-                                   " --seeds 1 --repairs all; the code: addr2line -fiCe PROGRAM " +
-                                   "ADDRESS");
-  }
+  void Fail(const std::string& text) { report_.AddFailure(where_, text); }
 
   std::vector<std::byte> RebuildLast(const std::vector<std::byte>& initial) {
     StepStates states(initial, recorder_.changes());
@@ -286,6 +281,16 @@ void StepSeeds(const Operation& operation, const StepOptions& options, ChildRepo
   }
 }
 
+/// What runs a failed state again; also for a crash, whose place is all that the child left.
+std::string Again(const Operation& operation, const Failure& failure) {
+  const size_t at = failure.where.rfind(" seed ");
+  const std::string seed =
+      at == std::string::npos ? "1" : failure.where.substr(at + 6, failure.where.find(' ', at + 6));
+  return "\nagain: --filter '" + operation.name + " (" + operation.shape + ")' --seed " +
+         std::to_string(std::strtoull(seed.c_str(), nullptr, 10)) +
+         " --seeds 1 --repairs all; where: addr2line -fiCe PROGRAM ADDRESS";
+}
+
 }  // namespace
 
 StepResult Step(const Operation& operation, const StepOptions& given) {
@@ -311,6 +316,7 @@ StepResult Step(const Operation& operation, const StepOptions& given) {
   result.audits_saved = report->counters[kAuditsSaved];
   result.failed = report->failures;
   result.failures = report->Failures();
+  for (Failure& failure : result.failures) failure.text += Again(operation, failure);
   return result;
 }
 
