@@ -33,7 +33,8 @@ class StepRecorder {
   StepRecorder(const StepRecorder&) = delete;
   StepRecorder& operator=(const StepRecorder&) = delete;
 
-  /// Runs `work`. `base` is page-aligned and shared memory. The changes of the run before are forgotten.
+  /// Runs `work`. `base` is page-aligned and shared memory. The changes of the run before are
+  /// forgotten.
   void Record(std::byte* base, uint64_t bytes, const std::function<void()>& work);
 
   /// In the order in which they happened; those of one instruction are neighbours.

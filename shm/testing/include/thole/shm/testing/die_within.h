@@ -1,8 +1,8 @@
 // DieWithin: a shape in which somebody died in the middle of something, for `prepare`.
 //
-// A fresh process joins and runs the body as the stepper would; then the segment is put back to what
-// it was behind one of the body's stores, a random one, and the process is dead. Nobody has repaired
-// it yet: the operation that is stepped next meets it, or its repair does.
+// A fresh process joins and runs the body as the stepper would; then the segment is put back to
+// what it was behind one of the body's stores, a random one, and the process is dead. Nobody has
+// repaired it yet: the operation that is stepped next meets it, or its repair does.
 //
 //   #include <thole/shm/testing/die_within.h>
 //   void Example(thole::shm::testing::World& world, thole::shm::testing::Process& other,
