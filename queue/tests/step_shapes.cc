@@ -172,13 +172,12 @@ constexpr Fill kFills[] = {
      [](LedgerWorld& world, Process& victim, Process& other, Random& random) {
        Laps(world, victim, other, random);
        FillUp(world, victim, other, random, random.Below(world.shape().capacity + 1));
-       for (int i = 0; i < 2; ++i) {
-         DieWithin(world, other, random, [&](Process& dying) {
-           for (int call = 0; call < 3; ++call) {
-             random.Chance(2) ? world.PushPerhaps(dying) : world.PopPerhaps(dying);
-           }
-         });
-       }
+       const auto anything = [&](Process& dying) {
+         for (int call = 0; call < 3; ++call) {
+           random.Chance(2) ? world.PushPerhaps(dying) : world.PopPerhaps(dying);
+         }
+       };
+       DieWithin(world, other, random, {anything, anything});
      }},
 };
 

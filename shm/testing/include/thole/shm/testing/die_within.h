@@ -16,13 +16,18 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include "thole/shm/testing/scenario.h"
 
 namespace thole::shm::testing {
 
+using Body = std::function<void(Process&)>;
+
 /// `like` lends its mapping. False when there was no seat, and then nobody died.
-bool DieWithin(World& world, Process& like, Random& random,
-               const std::function<void(Process&)>& body);
+bool DieWithin(World& world, Process& like, Random& random, const Body& body);
+/// Several take their seats; then each runs its body and dies in it, one after the other. So the
+/// later ones meet the dead, and nobody's joining repairs them.
+bool DieWithin(World& world, Process& like, Random& random, const std::vector<Body>& bodies);
 
 }  // namespace thole::shm::testing
