@@ -11,6 +11,8 @@
 namespace thole::shm {
 namespace {
 
+// A repair takes microseconds; whoever holds it up is inside a call.
+constexpr int64_t kJoinPatienceNs = 1'000'000'000;
 constexpr uint64_t kStateBits = 2;
 constexpr uint64_t kCountStep = uint64_t{1} << kStateBits;
 
@@ -143,6 +145,10 @@ void Attachment::TakeSeat(uint32_t slot) {
 }
 
 absl::Status Attachment::Join(std::string_view name) {
+  return Join(name, Deadline::At(platform_->NowNs() + kJoinPatienceNs));
+}
+
+absl::Status Attachment::Join(std::string_view name, Deadline deadline) {
   if (forked()) return ForkedHandleError();
   const std::lock_guard<std::mutex> guard(seat_);
   if (joined() || left_) {
@@ -151,6 +157,15 @@ absl::Status Attachment::Join(std::string_view name) {
   }
   if (auto refused = RefuseName(name); !refused.ok()) return refused;
   if (auto refused = RefuseAfterReboot(); !refused.ok()) return refused;
+  while (!TakeAnySeat(name)) {
+    const uint32_t of_the_dead = CountSeatsOfTheDead();
+    if (of_the_dead == 0 || deadline.PassedAt(platform_->NowNs())) return NoSeat(of_the_dead);
+    Pause(deadline);
+  }
+  return absl::OkStatus();
+}
+
+bool Attachment::TakeAnySeat(std::string_view name) noexcept {
   RepairAll();
   for (uint32_t slot = 0; slot < segment_.participants_max(); ++slot) {
     const uint64_t word = segment_.Slot(slot)->word.load(std::memory_order_relaxed);  // a hint
@@ -158,11 +173,37 @@ absl::Status Attachment::Join(std::string_view name) {
     MarkDirty();
     TakeSeat(slot);
     joined_.store(true, std::memory_order_release);  // process-local: the seat is set up
-    return absl::OkStatus();
+    return true;
   }
-  return Error(absl::StatusCode::kResourceExhausted,
-               segment_.place().Describe() + " has " + std::to_string(segment_.participants_max()) +
-                   " seats and all are taken: end a participant, or create the segment with more");
+  return false;
+}
+
+// Seats that will be free: their repair waits for a lock of the living, or another one repairs them
+// now, or their owner left them and is about to drop its byte.
+uint32_t Attachment::CountSeatsOfTheDead() noexcept {
+  uint32_t count = 0;
+  for (uint32_t slot = 0; slot < segment_.participants_max(); ++slot) {
+    const SlotWord word =
+        SlotWord::Unpack(segment_.Slot(slot)->word.load(std::memory_order_acquire));  // P-a
+    const bool dead =
+        word.state == SlotState::kFree || Probe(slot, word.generation) == LifeState::kDead;
+    count += dead ? 1 : 0;
+  }
+  return count;
+}
+
+absl::Status Attachment::NoSeat(uint32_t of_the_dead) const {
+  std::string text = segment_.place().Describe() + " has " +
+                     std::to_string(segment_.participants_max()) + " seats and all are taken";
+  if (of_the_dead != 0) {
+    text.append("; ").append(std::to_string(of_the_dead));
+    text.append(of_the_dead == 1 ? " of them is of the dead" : " of them are of the dead");
+    text.append(
+        " and waits for a repair that somebody living holds up, or that needs a component "
+        "which this process lacks");
+  }
+  text.append(": end a participant, or create the segment with more");
+  return Error(absl::StatusCode::kResourceExhausted, text);
 }
 
 absl::Status Attachment::Leave(Deadline deadline) {

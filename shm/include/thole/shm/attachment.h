@@ -105,10 +105,13 @@ class Attachment {
 
   /// Adds a component's repair step. Before `Join`. The part must live as long as this.
   void Register(std::shared_ptr<RepairPart> part);
-  /// Repairs whoever is dead, then claims a seat. ResourceExhausted when every seat is taken by the
-  /// living; FailedPrecondition with kUncleanShutdown when the segment was in use as the machine
-  /// went down. `name` is for people: empty, or a name as of IsValidName of up to 39 bytes.
+  /// Repairs whoever is dead, then claims a seat. A seat whose owner is dead and whose repair needs
+  /// somebody else is waited for, until the deadline or, without one, for a second.
+  /// ResourceExhausted when every seat is taken by the living, or no repair came to an end;
+  /// FailedPrecondition with kUncleanShutdown when the segment was in use as the machine went down.
+  /// `name` is for people: empty, or a name as of IsValidName of up to 39 bytes.
   absl::Status Join(std::string_view name);
+  absl::Status Join(std::string_view name, Deadline deadline);
   /// Gives everything back and frees the seat, for good: to take part again, make another
   /// attachment. DeadlineExceeded while a thread is inside a call, or a live participant holds a
   /// lock that this needs; the seat stays then.
@@ -162,6 +165,9 @@ class Attachment {
   void MarkDirty() noexcept;
   void MarkCleanIfLast() noexcept;
   bool ClaimSlot(uint32_t slot, std::string_view name) noexcept;
+  bool TakeAnySeat(std::string_view name) noexcept;
+  uint32_t CountSeatsOfTheDead() noexcept;
+  absl::Status NoSeat(uint32_t of_the_dead) const;
   void TakeSeat(uint32_t slot);
   // attachment.cc
   bool BeginCall(uint32_t index, CallId call, Deadline deadline) noexcept;
