@@ -3,11 +3,12 @@
 
 Reads the door headers named in DOORS: the public non-const methods of their classes (const ones too
 where the handle is a value), and the free functions that take a `Lane&` or bytes of a segment. Each
-must be named in a string literal of its component's tests/operations.cc ("Method", or
-"Class::Method" where two classes share a name), or stand in EXEMPT. An exemption of something that
-is gone, or that is registered after all, fails as well. Components that do not exist yet are left
-out. `--build DIR` asks the built *_step_test programs which names they really run. Exit status 1 on
-a gap.
+must be registered by its component's tests/operations.cc under its name ("Method", or
+"Class::Method" where two classes share a name), or stand in EXEMPT: by a THOLE_OPERATION that
+contains the name or calls a function that does. An exemption of something that is gone, or that is
+registered after all, fails as well, and so does a header or a class that neither DOORS nor NO_DOORS
+knows. Components that do not exist yet are left out. `--build DIR` asks the built *_step_test
+programs which names they really run. Exit status 1 on a gap.
 """
 
 import argparse
@@ -49,6 +50,63 @@ DOORS = {
         "message_handle.h": ["MessageHandle"],
     },
 }
+
+INSIDE = "what the calls behind the doors are made of, and what their entries run"
+BYTES = "bytes of the segment, without calls"
+VALUES = "values of this process"
+BY_AUDIT = "reads only"
+# Public headers that are no doors, with the reason. A new header is a gap until it stands here or
+# above; so is a class with calls in a header above that is not named there.
+NO_DOORS = {
+    "shm": {
+        "audit.h": BY_AUDIT,
+        "block_source.h": "an interface; alloc's entries run it",
+        "component_id.h": VALUES,
+        "crash_point.h": "only in the checked variant",
+        "crc32c.h": VALUES,
+        "deadline.h": VALUES,
+        "findings.h": VALUES,
+        "lane.h": INSIDE,
+        "loan_table.h": "changes only what this process knows",
+        "participant_data.h": BYTES,
+        "platform.h": "the kernel",
+        "repair.h": INSIDE,
+        "segment.h": "a segment is made without a name and linked in one step: segment_test",
+        "segment_data.h": BYTES,
+        "segment_view.h": BY_AUDIT,
+        "status.h": VALUES,
+        "untrusted.h": VALUES,
+        "word.h": BYTES,
+    },
+    "alloc": {
+        "audit.h": BY_AUDIT,
+        "heap_data.h": BYTES,
+        "own_heap.h": "opens a segment and joins: both have their entries",
+    },
+    "registry": {
+        "audit.h": BY_AUDIT,
+        "registry_data.h": BYTES,
+        "registry_reader.h": BY_AUDIT,
+        "registry_table.h": INSIDE,
+    },
+    "queue": {
+        "audit.h": BY_AUDIT,
+        "message_control.h": BYTES,
+        "message_descriptor.h": BYTES,
+        "queue_data.h": BYTES,
+        "queue_options.h": VALUES,
+        "queue_result.h": VALUES,
+        "queue_ring.h": INSIDE,
+        "queue_wait.h": INSIDE,
+    },
+    "comm": {
+        "audit.h": BY_AUDIT,
+        "channel_options.h": VALUES,
+        "inspect.h": BY_AUDIT,
+    },
+}
+
+NO_DOOR_CLASSES = {"shm/NameSource": "an interface; registry's entries run it"}
 
 LOCAL = "changes only what this process knows"
 READS = "reads only"
@@ -228,6 +286,31 @@ def free_functions(text):
     return sorted(set(names))
 
 
+def unknown(top):
+    """Complaints about headers and classes that neither DOORS nor NO_DOORS knows."""
+    complaints = []
+    for component, headers in DOORS.items():
+        folder = os.path.join(top, component, "include", "thole", component)
+        there = {os.path.basename(path) for path in glob.glob(os.path.join(folder, "*.h"))}
+        if not there:
+            continue
+        named = set(headers) | set(NO_DOORS.get(component, {}))
+        for header in sorted(there - named):
+            complaints.append(f"{component}/{header} is neither a door nor exempt")
+        for header in sorted(named - there):
+            complaints.append(f"{component}/{header} is named here, but it is not there")
+        for header in sorted(set(headers) & there):
+            with open(os.path.join(folder, header), encoding="utf-8") as file:
+                text = without_comments(file.read())
+            listed = {entry.partition(" ")[0] for entry in headers[header]}
+            for name in re.findall(r"^(?:class|struct) (?:\[\[\w+\]\] )?(\w+)[^;{]*\{", text, flags=re.M):
+                if f"{component}/{name}" in NO_DOOR_CLASSES:
+                    continue
+                if name not in listed and methods(text, name, False):
+                    complaints.append(f"{component}/{header}: class {name} is neither a door nor exempt")
+    return complaints
+
+
 def doors(top):
     """(component, class or "", name) of every operation behind the doors that exist, and complaints."""
     found, complaints = [], []
@@ -255,12 +338,40 @@ def doors(top):
     return found, complaints
 
 
+def names_registered(text):
+    """The names in THOLE_OPERATION statements and in the functions that these call. What a name is
+    compared with (`name == "Push"`) registers nothing."""
+    bodies = {}
+    for match in re.finditer(r"^[\w:<>&*,\s]*?\b(\w+)\([^;{}]*\)\s*\{", text, flags=re.M):
+        start = match.end() - 1
+        bodies[match.group(1)] = text[start : closing(text, start)]
+    names, seen = set(), set()
+    work = []
+    for match in re.finditer(r"^\s*(?:THOLE|COMM)_OPERATIONS?(?=\()", text, flags=re.M):
+        depth = 0
+        for end in range(match.end(), len(text)):
+            depth += (text[end] == "(") - (text[end] == ")")
+            if depth == 0:
+                break
+        work.append(text[match.end() : end])
+    while work:
+        part = work.pop()
+        for literal in re.finditer(r'"((?:\w+::)?\w+)"', part):
+            if not re.search(r"[=!]=\s*$", part[: literal.start()]):
+                names.add(literal.group(1))
+        for called in set(re.findall(r"\b(\w+)\(", part)) - seen:
+            seen.add(called)
+            if called in bodies:
+                work.append(bodies[called])
+    return names
+
+
 def registered(top, component):
     path = os.path.join(top, component, "tests", "operations.cc")
     if not os.path.exists(path):
         return None
     with open(path, encoding="utf-8") as file:
-        return set(re.findall(r'"((?:\w+::)?\w+)"', without_comments(file.read())))
+        return names_registered(without_comments(file.read()))
 
 
 def listed(build, component):
@@ -274,6 +385,7 @@ def listed(build, component):
 
 def check(top, build):
     found, complaints = doors(top)
+    complaints += unknown(top)
     used = set()
     rows = []
     names = {}
@@ -335,6 +447,23 @@ def self_test():
     assert methods(text, "Door", True) == ["Create", "Peek", "Push", "value"]
     assert methods(text, "Window", False) is None
     assert free_functions(text) == ["Lock", "Notify"], free_functions(text)
+    text = without_comments(
+        """
+        Operation Pushes(const std::string& name) {
+          operation.act = [name] { if (name == "Push") { Push(); } };
+          return Fill("Filled", name);
+        }
+        Operation Never() { return Pushes("Never"); }
+        Operation Twice() {
+          return Pushes("Twice");
+        }
+        // THOLE_OPERATION(Pushes("Commented"));
+        THOLE_OPERATION(Pushes("TryPush"));
+        THOLE_OPERATION(Twice());
+        THOLE_OPERATION({.name = "Open", .shape = "a new one", .act = [] { (void)1; }});
+        """
+    )
+    assert names_registered(text) == {"TryPush", "Twice", "Open", "Filled"}, names_registered(text)
 
 
 def main():
