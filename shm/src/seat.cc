@@ -196,11 +196,8 @@ absl::Status Attachment::NoSeat(uint32_t of_the_dead) const {
   std::string text = segment_.place().Describe() + " has " +
                      std::to_string(segment_.participants_max()) + " seats and all are taken";
   if (of_the_dead != 0) {
-    text.append("; ").append(std::to_string(of_the_dead));
-    text.append(of_the_dead == 1 ? " of them is of the dead" : " of them are of the dead");
-    text.append(
-        " and waits for a repair that somebody living holds up, or that needs a component "
-        "which this process lacks");
+    text.append(" (").append(std::to_string(of_the_dead)).append(" of them of the dead: somebody ");
+    text.append("living holds their repair up, or it needs a component that this process lacks)");
   }
   text.append(": end a participant, or create the segment with more");
   return Error(absl::StatusCode::kResourceExhausted, text);

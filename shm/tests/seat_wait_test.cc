@@ -89,7 +89,7 @@ TEST_F(SeatOfTheDead, IsGivenUpAtTheDeadlineWithAWordAboutIt) {
     const auto before = std::chrono::steady_clock::now();
     const absl::Status now = joiner->Join("joiner", Deadline::Now());
     EXPECT_TRUE(absl::IsResourceExhausted(now)) << now;
-    EXPECT_NE(now.message().find("1 of them is of the dead"), std::string::npos) << now;
+    EXPECT_NE(now.message().find("1 of them of the dead"), std::string::npos) << now;
     EXPECT_TRUE(absl::IsResourceExhausted(
         joiner->Join("joiner", Deadline::In(std::chrono::milliseconds(30)))));
     EXPECT_GE(std::chrono::steady_clock::now() - before, std::chrono::milliseconds(30));
