@@ -59,6 +59,14 @@ inline void FillKept(const shm::Segment& segment, const PersistentTlsfAllocator&
   kept.filled[index] = size;
 }
 
+/// Before kept loan `index` grows: what an earlier shrink cut off was somebody else's meanwhile.
+inline void ForgetBeyondTheEnd(const shm::Segment& segment, const PersistentTlsfAllocator& heap,
+                               uint32_t index) {
+  KeptData& kept = *KeptOf(segment);
+  kept.filled[index] =
+      std::min(kept.filled[index].load(), heap.BlockSize(kept.loans[index].block.load()));
+}
+
 /// Where a block of a chain names the next one; null if that cannot be.
 inline shm::Word64* NextOf(const shm::Segment& segment, uint64_t block) {
   return segment.view().At<shm::Word64>(block);

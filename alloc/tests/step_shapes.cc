@@ -186,6 +186,14 @@ constexpr HeapAct kActs[] = {
        const uint64_t size = 1 + random.Below(me.heap().BlockSize(me.Kept(index)->block.load()));
        (void)me.heap().Shrink(call.lane(), me.Kept(index), size, Deadline::Now());
      }},
+    {"Grow", "any block by up to 400 bytes",
+     [](HeapProcess& me, Call& call, Random& random) {
+       const uint32_t index = AnyBlock(me, random);
+       if (index == kBlocksMax) return;
+       testing::ForgetBeyondTheEnd(me.segment(), me.heap(), index);
+       const uint64_t size = me.heap().BlockSize(me.Kept(index)->block.load());
+       (void)me.heap().Grow(call.lane(), me.Kept(index), size + random.Below(400), Deadline::Now());
+     }},
 };
 
 Operation Make(const HeapAct& act, const HeapShape& heap, bool after_a_death) {
