@@ -198,6 +198,11 @@ void Inspection::WithAllEmpty() {
   report_.leaked_bytes += report_.used_bytes_after > used_bytes_ ? more : -more;
   AddFinding("with everything empty " + std::to_string(report_.used_bytes_after) +
              " bytes are in use, in the beginning " + std::to_string(used_bytes_));
+  for (const registry::BufferInfo& buffer : system_.buffers().List()) {
+    AddFinding("  still there: '" + buffer.name + "', " + std::to_string(buffer.size_bytes) +
+               " bytes, state " + std::to_string(static_cast<int>(buffer.state)) + ", " +
+               std::to_string(buffer.holders) + " holders");
+  }
 }
 
 }  // namespace thole::soak

@@ -99,6 +99,16 @@ bool MemberThread::UseTable(registry::BufferHandle& held) {
   return true;
 }
 
+void MemberThread::GiveBack(registry::BufferHandle& held) {
+  held.Release();
+  (void)system_.Recover();
+  const shm::LoanTable& loans = system_.attachment()->loans();
+  while (!system_.buffers().Sweep(Deadline::In(kPatience)) || loans.AnyDoomed()) {
+    record_.beats.fetch_add(1);
+    (void)system_.Recover();
+  }
+}
+
 int RunMember(const MemberTask& task, const SharedBoard& board) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   MemberRecord& record = board->members[task.member];

@@ -54,12 +54,9 @@ class MemberThread {
   }
   /// Makes, checks, removes a named buffer. `held` keeps one for a while.
   bool UseTable(registry::BufferHandle& held);
-  /// Before everything is to be empty: nothing is held any more, nor left to the next call because
+  /// Before everything is to be empty: nothing is held any more, nor left to a later call because
   /// somebody else was inside a lock.
-  void GiveBack(registry::BufferHandle& held) {
-    held.Release();
-    (void)system_.Recover();
-  }
+  void GiveBack(registry::BufferHandle& held);
 
   const MemberTask& task_;
   const SharedBoard& board_;

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <random>
@@ -30,6 +31,8 @@ constexpr auto kAimMax = std::chrono::milliseconds(15);
 constexpr uint64_t kGrowthKibMax = 4096;
 constexpr double kTooLateMs = 5000;
 constexpr int64_t kSecondNs = 1'000'000'000;
+constexpr uint64_t kNeverNs = uint64_t{1} << 60;
+constexpr int64_t kProgressNs = 10 * kSecondNs;
 
 int64_t NowNs() { return Clock::now().time_since_epoch().count(); }
 
@@ -84,6 +87,7 @@ class Supervisor {
   void CompareVitals();
   void Leave(cli::demo::SignalWatch& signals);
   void Sum();
+  void ShowProgress(double seconds) const;
 
   const SoakOptions& options_;
   const SharedBoard& board_;
@@ -255,7 +259,8 @@ void Supervisor::Inspect(bool empty) {
     inspection_.WithAllInFlight(random_);
   }
   // What a process needs it has after two inspections; until the end that must be enough.
-  TakeVitals(report_.audits <= 2 ? report_.first : report_.last);
+  TakeVitals(report_.last);
+  if (report_.audits <= 2) std::copy_n(report_.last, 3, report_.first);
   inspection_.GoOn();
   StartMissing();
   for (auto& threads : progress_) {
@@ -309,6 +314,12 @@ void Supervisor::Sum() {
   }
 }
 
+void Supervisor::ShowProgress(double seconds) const {
+  const auto n = [](uint64_t value) { return static_cast<unsigned long long>(value); };
+  std::fprintf(stderr, "soak: %.0f s, %llu kills, %llu stops, %llu audits, nothing wrong so far\n",
+               seconds, n(report_.kills), n(report_.stops), n(report_.audits));
+}
+
 void Supervisor::Leave(cli::demo::SignalWatch& signals) {
   inspection_.SetPhase(kEnd);
   const int64_t limit = NowNs() + static_cast<int64_t>(options_.hang_seconds) * kSecondNs;
@@ -338,10 +349,11 @@ void Supervisor::Run(cli::demo::SignalWatch& signals) {
   const int64_t audit_ns = static_cast<int64_t>(options_.audit_every_ms) * 1'000'000;
   // Spans between two deaths, or two stops, are random, with the wanted mean.
   const auto next = [&](int64_t now, uint32_t per_second) {
-    const uint64_t mean = per_second == 0 ? UINT64_MAX / 4 : uint64_t{kSecondNs} / per_second;
+    const uint64_t mean = per_second == 0 ? kNeverNs : uint64_t{kSecondNs} / per_second;
     return now + static_cast<int64_t>(random_.Below(2 * mean));
   };
   int64_t next_kill = begin, next_stop = begin, next_audit = begin + audit_ns / 2;
+  int64_t next_progress = begin + kProgressNs;
   bool empty = false;
   bool interrupted = false;
   StartMissing();
@@ -363,12 +375,16 @@ void Supervisor::Run(cli::demo::SignalWatch& signals) {
       empty = !empty;
       next_audit = NowNs() + audit_ns;
     }
+    if (now >= next_progress) {
+      ShowProgress(static_cast<double>(now - begin) * 1e-9);
+      next_progress = now + kProgressNs;
+    }
     interrupted =
         signals.WaitFor(std::min<int64_t>({next_kill, next_stop, NowNs() + 2'000'000}) - NowNs());
   }
   report_.seconds = static_cast<double>(NowNs() - begin) * 1e-9;
   Inspect(/*empty=*/true);
-  if (report_.audits > 2) CompareVitals();
+  CompareVitals();
   Leave(signals);
   (void)system_.Recover();
   Sum();
@@ -380,7 +396,7 @@ absl::StatusOr<SoakReport> RunSoak(const SoakOptions& options) {
   cli::demo::SignalWatch signals;  // from here on a signal must not leave the segment behind
   const std::string name = "soak-" + std::to_string(getpid());
   SoakReport report;
-  report.files_before = CountSharedMemoryFiles();
+  report.files_before = CountSharedMemoryFiles(name);
   {
     comm::OpenSystemOptions open;
     open.participant_name = "supervisor";
@@ -402,7 +418,8 @@ absl::StatusOr<SoakReport> RunSoak(const SoakOptions& options) {
     Supervisor supervisor(options, name, *std::move(system), board, streams, report);
     supervisor.Run(signals);
   }
-  report.files_after = CountSharedMemoryFiles();
+  report.files_after = CountSharedMemoryFiles(name);
+  report.not_flat += report.files_after != report.files_before;
   return report;
 }
 

@@ -4,16 +4,18 @@
 
 #include <cinttypes>
 #include <cstdio>
-#include <string>
 
 namespace thole::soak {
 namespace {
 
-uint64_t CountEntries(const std::string& folder) {
+uint64_t CountEntries(const std::string& folder, const std::string& name) {
   DIR* entries = opendir(folder.c_str());
   if (entries == nullptr) return 0;
   uint64_t count = 0;
-  while (const dirent* entry = readdir(entries)) count += entry->d_name[0] != '.';
+  while (const dirent* entry = readdir(entries)) {
+    const std::string file = entry->d_name;
+    count += file[0] != '.' && file.find(name) != std::string::npos;
+  }
   closedir(entries);
   return count;
 }
@@ -23,7 +25,7 @@ uint64_t CountEntries(const std::string& folder) {
 Vitals VitalsOf(pid_t pid) {
   const std::string folder = "/proc/" + std::to_string(pid);
   Vitals vitals;
-  vitals.descriptors = CountEntries(folder + "/fd");
+  vitals.descriptors = CountEntries(folder + "/fd", "");
   std::FILE* status = std::fopen((folder + "/status").c_str(), "re");
   if (status == nullptr) return vitals;
   char line[256];
@@ -34,6 +36,6 @@ Vitals VitalsOf(pid_t pid) {
   return vitals;
 }
 
-uint64_t CountSharedMemoryFiles() { return CountEntries("/dev/shm"); }
+uint64_t CountSharedMemoryFiles(const std::string& name) { return CountEntries("/dev/shm", name); }
 
 }  // namespace thole::soak

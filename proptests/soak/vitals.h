@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <string>
 
 namespace thole::soak {
 
@@ -13,6 +14,7 @@ struct Vitals {
   uint64_t descriptors = 0;
 };
 Vitals VitalsOf(pid_t pid);
-uint64_t CountSharedMemoryFiles();
+/// Those in /dev/shm that have `name` in theirs.
+uint64_t CountSharedMemoryFiles(const std::string& name);
 
 }  // namespace thole::soak
