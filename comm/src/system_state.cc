@@ -172,6 +172,7 @@ bool SystemState::ReleaseSoon(shm::Lane& lane, shm::LoanRef loan) noexcept {
 uint32_t SystemState::Recover() noexcept {
   const uint32_t repaired = attachment_->RepairAll();
   if (shm::Call call = attachment_->TryEnter(kCallRelease)) Sweep(call.lane());
+  (void)names_->Sweep(shm::Deadline::Now());  // handles of buffers that were dropped
   return repaired;
 }
 

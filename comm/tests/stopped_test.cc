@@ -144,6 +144,20 @@ TEST_P(Stopped, ADestructorDoesNotWaitAndTheNextCallMakesUpForIt) {
   EXPECT_EQ(AuditText(system), "none");
 }
 
+TEST_P(Stopped, RecoverGivesBackABufferWhoseHandleWasDroppedMeanwhile) {
+  constexpr uint64_t kBytes = 12'345;
+  auto mine = system.buffers().Create("mine", kBytes);
+  ASSERT_TRUE(mine.ok() && system.buffers().Remove("mine").ok());
+  Child child = Stop();
+  mine->Release();
+  child.Continue();
+  EXPECT_TRUE(child.EndedWell());
+  system.Recover();
+  for (const registry::BufferInfo& buffer : system.buffers().List()) {
+    EXPECT_NE(buffer.size_bytes, kBytes) << "nobody needs it any more";
+  }
+}
+
 TEST_P(Stopped, WhenItDiesTheNextCallGoesOn) {
   Child child = Stop();
   child.Kill();
