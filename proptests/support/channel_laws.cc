@@ -1,5 +1,7 @@
 #include "channel_laws.h"
 
+#include <iterator>
+
 namespace thole::proptests {
 namespace {
 
@@ -243,6 +245,15 @@ bool ChannelLaws::NextOfFinish(int life, Order& order, uint64_t fresh) const {
     return true;
   }
   return false;
+}
+
+// Each channel is empty, or closed.
+bool ChannelLaws::LastLook(uint64_t number, Order& order, uint64_t fresh) const {
+  if (number >= model.channels.size()) return false;
+  order.call = kReceive;
+  order.words[0] = std::next(model.channels.begin(), static_cast<std::ptrdiff_t>(number))->first;
+  order.words[1] = fresh;
+  return true;
 }
 
 }  // namespace thole::proptests

@@ -44,6 +44,7 @@ struct ChannelLaws {
   std::vector<ChannelLaws> Outcomes(int life, const Order& order, bool quiet) const;
   void Gone(const std::vector<int>& lives);
   bool NextOfFinish(int life, Order& order, uint64_t fresh) const;
+  bool LastLook(uint64_t number, Order& order, uint64_t fresh) const;
 
  private:
   std::string AcceptReceive(int life, const Order& order, const Reply& reply, bool quiet);

@@ -138,4 +138,10 @@ bool HeapLaws::NextOfFinish(int, Order& order, uint64_t) const {
   return true;
 }
 
+// Half of all there is can be had.
+bool HeapLaws::LastLook(uint64_t number, Order& order, uint64_t) const {
+  order = {.call = kAllocate, .words = {0, kSegmentBytes / 2, kAlignMax}};
+  return number == 0;
+}
+
 }  // namespace thole::proptests

@@ -192,6 +192,11 @@ void Program::Finish() {
     Call(0, {"finish", order.call, 0, {1, 1, 1}}, order);
   }
   ExpectAudit();
+  for (uint64_t number = 0; broken_.empty(); ++number) {
+    Order order;
+    if (!LastLook(number, order, next_fresh_++)) break;
+    Call(0, {"last look", order.call, 0, {1, 1, 1}}, order);
+  }
 }
 
 }  // namespace thole::proptests

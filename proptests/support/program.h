@@ -73,6 +73,8 @@ class Program {
   virtual void Gone(const std::vector<int>& lives) = 0;
   /// The next call of the last participant that empties the segment; false when it is done.
   virtual bool NextOfFinish(int life, Order& order, uint64_t fresh) = 0;
+  /// The nth look at a segment that is said to be empty; false when there is no further one.
+  virtual bool LastLook(uint64_t number, Order& order, uint64_t fresh) = 0;
 
  private:
   void Break(const std::string& law);
@@ -191,6 +193,9 @@ class ProgramOf final : public Program {
   }
   bool NextOfFinish(int life, Order& order, uint64_t fresh) override {
     return states_[0].model.NextOfFinish(life, order, fresh);
+  }
+  bool LastLook(uint64_t number, Order& order, uint64_t fresh) override {
+    return states_[0].model.LastLook(number, order, fresh);
   }
 
   States states_;

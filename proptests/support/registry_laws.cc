@@ -127,4 +127,9 @@ bool RegistryLaws::NextOfFinish(int, Order& order, uint64_t) const {
   return true;
 }
 
+bool RegistryLaws::LastLook(uint64_t number, Order& order, uint64_t) const {
+  order.call = kList;
+  return number == 0;
+}
+
 }  // namespace thole::proptests

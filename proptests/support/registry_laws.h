@@ -40,6 +40,7 @@ struct RegistryLaws {
   std::vector<RegistryLaws> Outcomes(int life, const Order& order, bool quiet) const;
   void Gone(const std::vector<int>& lives) { model.Gone(lives); }
   bool NextOfFinish(int life, Order& order, uint64_t fresh) const;
+  bool LastLook(uint64_t number, Order& order, uint64_t fresh) const;
 
  private:
   std::string AcceptLookup(const Order& order, const Reply& reply, bool quiet);
