@@ -10,9 +10,6 @@
 namespace thole::soak {
 namespace {
 
-// Turns in which a block that nobody could free at once may still be freed.
-constexpr uint32_t kRoundsMax = 20;
-
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kFindingsKept = 40;
@@ -179,17 +176,16 @@ void Inspection::CheckLedger() {
 void Inspection::WithAllEmpty() {
   SetPhase(kDrain);
   if (!AwaitStanding(/*producers_only=*/true)) return;
-  // What a consumer gives back while it stops is taken in the next round; a block that it could not
-  // free then, as others did the same at that moment, is freed in one of a few.
-  for (uint32_t round = 0;; SetPhase(kDrain)) {
+  // What a consumer gives back while it stops is taken in the next round.
+  do {
     if (!AwaitDrained()) break;
     SetPhase(kEmpty);
     if (!AwaitStanding(false)) return;
     (void)system_.Recover();  // what the dead held comes back as well
-    if (CountWaiting() != 0) continue;
-    RemoveTables();
-    if (system_.HeapUse().used_bytes == used_bytes_ || ++round == kRoundsMax) break;
-  }
+    if (CountWaiting() == 0) break;
+    SetPhase(kDrain);
+  } while (true);
+  RemoveTables();
   Audit();
   CheckLedger();
   report_.used_bytes_after = system_.HeapUse().used_bytes;

@@ -50,8 +50,6 @@ void MemberThread::Wait(int64_t nanoseconds) {
 }
 
 void MemberThread::StandStill(bool (*must)(uint32_t phase)) {
-  // A destructor that met a locked heap left its block to the next call, and there may be none now.
-  if (must(phase())) (void)system_.Recover();
   for (uint32_t now = phase(); must(now) && !complained(); now = phase()) {
     record_.standing.store(board_->pause.load());
     system_.attachment()->platform().WaitWord(board_->phase, now, 1, NowNs() + 100'000'000);
