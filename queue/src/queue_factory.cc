@@ -191,7 +191,7 @@ absl::StatusOr<QueueHandle> QueueFactory::CreateHandle(std::string_view name,
   if (!call) return BlockError(shm::BlockResult::kBusy, name, *bytes);
   const shm::LoanRef loan = attachment_->TakeLoan(call.lane(), heap_, deadline);
   if (!loan) return BlockError(shm::BlockResult::kFull, name, *bytes);
-  const absl::Status made = Publish(call.lane(), loan, name, options, *bytes, place, deadline);
+  absl::Status made = Publish(call.lane(), loan, name, options, *bytes, place, deadline);
   if (made.ok() || loan->block.load(std::memory_order_relaxed) == 0 ||  // own loan
       heap_->FreeLoan(call.lane(), loan, deadline) == shm::BlockResult::kOk) {
     attachment_->loans().Return(loan);
