@@ -18,7 +18,9 @@ SimArena sim_arena;  // one simulator runs at a time; the entry points get no ar
 namespace {
 
 constexpr int64_t kAccessNs = 10;
-constexpr uint64_t kSpuriousWakeOneIn = 50;
+constexpr uint64_t kSpuriousWakeOneIn = 8;      // of the sleeps
+constexpr uint64_t kSpuriousWakeWithin = 1000;  // accesses of others
+constexpr uint64_t kNoSpuriousWake = std::numeric_limits<uint64_t>::max();
 constexpr uint64_t kShortestStallBits = 5;
 constexpr uint64_t kStallBits = 8;       // stalls of up to 2^5 .. 2^12 accesses, all lengths alike
 constexpr uint64_t kLongestTurn = 3000;  // accesses by which a low priority is starved at most
@@ -169,7 +171,7 @@ int SimCore::ChooseSleeper() {
 int SimCore::Choose(bool not_current) {
   for (uint32_t i = 0; asleep_ != 0 && i < kFibersMax; ++i) {
     if ((asleep_ >> i & 1) == 0) continue;
-    if (until_[i] <= now_ns_ || Random(kSpuriousWakeOneIn) == 0) Wake(i);
+    if (until_[i] <= now_ns_ || wakes_at_[i] <= total_) Wake(i);
   }
   for (uint32_t i = 0; stalled_ != 0 && i < kFibersMax; ++i) {
     if ((stalled_ >> i & 1) != 0 && stalled_till_[i] <= total_) GoOn(i);
@@ -262,6 +264,10 @@ void SimCore::Sleep(int64_t until_ns) {
   Trace("sleeps until", static_cast<uint64_t>(until_ns));
   const uint32_t me = current();
   until_[me] = until_ns;
+  // Drawn once for each sleep: drawn at each step of the others, a sleeper would hardly ever sleep
+  // its time, and a run in which two wait in vain would not come to its end.
+  wakes_at_[me] =
+      Random(kSpuriousWakeOneIn) == 0 ? total_ + Random(kSpuriousWakeWithin) : kNoSpuriousWake;
   ready_ &= ~(1u << me);
   asleep_ |= 1u << me;
   SwitchTo(Choose(false));

@@ -111,6 +111,7 @@ class SimCore {
   uint32_t late_ = 0;
   uint32_t dead_ = 0;
   std::array<int64_t, kFibersMax> until_{};          // of a sleeper, on the clock
+  std::array<uint64_t, kFibersMax> wakes_at_{};      // accesses of all: for no reason
   std::array<uint64_t, kFibersMax> stalled_till_{};  // accesses of all
   std::array<int64_t, kFibersMax> priority_{};
   int64_t lowest_priority_ = 0;

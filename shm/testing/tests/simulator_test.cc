@@ -69,6 +69,17 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{Fault::kSleepsForEver, false, "everybody sleeps for ever"},
                       Case{Fault::kRace, false, ""}));
 
+// A program that waits in slices must come to the end of its wait in every mode, however much the
+// others do meanwhile.
+TEST(Simulator, LetsASleeperSleep) {
+  constexpr uint64_t kSlices = 20;
+  constexpr uint64_t kFewForNoReason = 20;
+  const SimResult result = RunMany(ToySleepsAndWorks(kSlices + kFewForNoReason), 400);
+  EXPECT_EQ(result.violations, 0u) << result.failures[0].where << result.failures[0].text;
+  const SimResult strict = RunMany(ToySleepsAndWorks(kSlices), 400);
+  EXPECT_GT(strict.violations, 0u) << "nobody was ever woken for no reason";
+}
+
 TEST(Simulator, RunsTheSameTwice) {
   const SimReplay replay{"toy/Adds0", SimMode::kPriorities, 0x1234, 60};
   const SimResult one = Replay(ToyAdds(Fault::kNone), replay, false);

@@ -1,6 +1,7 @@
 #include "toy_world.h"
 
 #include "thole/shm/testing/fake_kernel.h"
+#include "thole/shm/wait_list.h"
 
 namespace thole::shm::testing {
 namespace {
@@ -245,6 +246,30 @@ Program ToyCarries(Fault fault) {
   };
   carries.check = {};
   return carries;
+}
+
+Program ToySleepsAndWorks(uint64_t wake_ups_max) {
+  Program program = ToyAdds(Fault::kNone);
+  program.name = "SleepsAndWorks";
+  program.processes = 2;
+  program.body = [](World& world, Process& process, uint32_t index, Random&) {
+    auto& toy = static_cast<ToyProcess&>(process);
+    for (int i = 0; index == 1 && i < 400; ++i) toy.Add();
+    if (index == 1) return;
+    FakePlatform& platform = static_cast<FakePlatform&>(process.attachment().platform());
+    const int64_t end = platform.NowNs() + 20 * kWaitSliceNs;
+    while (platform.NowNs() < end) {
+      platform.WaitWord(toy.data().sleepers, 0, 1, platform.NowNs() + kWaitSliceNs);
+      ++static_cast<ToyWorld&>(world).wake_ups;
+    }
+  };
+  program.check = [wake_ups_max](World& world, Process&, uint32_t, Findings& findings) {
+    const uint64_t wake_ups = static_cast<ToyWorld&>(world).wake_ups;
+    if (wake_ups > wake_ups_max) {
+      findings.Add("sleep", 0, std::to_string(wake_ups) + " wake-ups of one sleeper");
+    }
+  };
+  return program;
 }
 
 }  // namespace thole::shm::testing

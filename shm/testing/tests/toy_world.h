@@ -72,7 +72,8 @@ class ToyWorld final : public World {
   void Joined(Process& process) override;
   void Audit(Process& survivor, Findings& findings) override;
 
-  uint64_t added = 0;  // calls of Add that returned
+  uint64_t added = 0;     // calls of Add that returned
+  uint64_t wake_ups = 0;  // of ToySleepsAndWorks
 
  private:
   const Fault fault_;
@@ -85,5 +86,8 @@ Operation ToyCarry(Fault fault);
 /// Each process adds a few times; the ledger counts.
 Program ToyAdds(Fault fault);
 Program ToyCarries(Fault fault);
+/// Process 0 sleeps in slices until a deadline, process 1 is busy meanwhile. More than
+/// `wake_ups_max` wake-ups are a finding.
+Program ToySleepsAndWorks(uint64_t wake_ups_max);
 
 }  // namespace thole::shm::testing
