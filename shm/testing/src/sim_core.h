@@ -95,7 +95,8 @@ class SimCore {
   bool IsPrivatePointer(uint64_t value) const;
 
   uint64_t bytes_;
-  uint64_t stride_;
+  uint64_t stride_;  // a power of two
+  uint32_t stride_bits_ = 0;
   std::byte* arena_;
   DeathHook on_death_;
   std::array<std::unique_ptr<Fiber>, kFibersMax> fibers_;
@@ -121,6 +122,7 @@ class SimCore {
   uint64_t budget_ = 0;      // accesses until the next choice
   uint64_t last_write_ = 0;  // arena offset
   uint64_t last_write_bytes_ = 0;
+  bool alone_ = false;  // nobody else takes part in the phase, and nobody dies in it
   bool trace_ = false;
   std::string violation_;
 };
