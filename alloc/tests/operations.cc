@@ -35,6 +35,7 @@ Operation Make(const char* name, const char* text, Shape shape,
   operation.name = name;
   operation.shape = text;
   operation.make_world = MakeHeapWorld;
+  operation.alone = true;  // the kept loans are there once
   operation.prepare = [shape](World&, Process&, Process& other, Random& random) {
     Shape grown = shape;
     const auto more = static_cast<uint32_t>(random.Below(4) * 16);

@@ -16,6 +16,10 @@ constexpr uint64_t kBeforeCellWrap = (uint64_t{1} << 40) - 2;
 
 QueueWorld& Of(World& world) { return static_cast<QueueWorld&>(world); }
 QueueProcess& Of(Process& process) { return QueueWorld::Of(process); }
+// A blocking call must come to an end also where another process has filled or drained the queue.
+shm::Deadline Soon(Process& process) {
+  return shm::testing::In(process, std::chrono::milliseconds(30));
+}
 
 std::function<std::unique_ptr<World>()> WorldOf(const QueueOptions& options) {
   return [options] {
@@ -43,6 +47,9 @@ void ExpectIds(Process& survivor, Findings& findings, const std::vector<uint64_t
   if (found != expected && found != without) findings.Add("ids", 0, "the survivor found" + text);
 }
 
+// Whether the other operation of a pair has filled the queue already.
+bool HasMessages(Process& process) { return Of(process).handle().ring().SizeApprox() != 0; }
+
 // PersistentQueue::TryPush and Push on a queue that holds ids 1 and 2; 3 is pushed.
 Operation PushOperation(const std::string& name, const std::string& shape,
                         const QueueOptions& options) {
@@ -54,12 +61,14 @@ Operation PushOperation(const std::string& name, const std::string& shape,
   operation.prepare = [](World& world, Process& victim, Process& other, Random& random) {
     uint64_t id = 0;
     PopInfo info;
-    for (uint64_t i = random.Below(5); i != 0; --i) {  // somewhere in the lap
-      (void)PushOne(Of(victim), 9);
-      (void)PopOne(Of(other), id, info);
+    if (!HasMessages(other)) {
+      for (uint64_t i = random.Below(5); i != 0; --i) {  // somewhere in the lap
+        (void)PushOne(Of(victim), 9);
+        (void)PopOne(Of(other), id, info);
+      }
+      (void)PushOne(Of(other), 1);
+      (void)PushOne(Of(victim), 2);
     }
-    (void)PushOne(Of(other), 1);
-    (void)PushOne(Of(victim), 2);
     if (Of(victim).handle().ring().descriptors()) {
       const shm::LoanRef loan = NewMessage(Of(victim));
       Of(world).notes[0] = loan.index();
@@ -72,7 +81,7 @@ Operation PushOperation(const std::string& name, const std::string& shape,
     if (!process.handle().ring().descriptors()) {
       const auto queue = process.items();
       if (name == "Push") {
-        (void)queue.Push(Item::Of(3), shm::Deadline::Never());
+        (void)queue.Push(Item::Of(3), Soon(victim));
       } else {
         (void)queue.TryPush(Item::Of(3));
       }
@@ -104,11 +113,11 @@ Operation PopOperation(const std::string& name, const std::string& shape,
   operation.prepare = [returned](World&, Process& victim, Process& other, Random& random) {
     uint64_t id = 0;
     PopInfo info;
-    for (uint64_t i = random.Below(5); i != 0; --i) {
+    for (uint64_t i = random.Below(5); i != 0 && !HasMessages(other); --i) {
       (void)PushOne(Of(victim), 9);
       (void)PopOne(Of(other), id, info);
     }
-    for (uint64_t i = 1; i <= 3; ++i) (void)PushOne(Of(other), i);
+    for (uint64_t i = HasMessages(other) ? 4 : 1; i <= 3; ++i) (void)PushOne(Of(other), i);
     shm::LoanRef loan;
     if (returned && PopOne(Of(other), id, info, 0, &loan) == PopResult::kOk) {
       (void)Return(Of(other), loan);
@@ -119,7 +128,7 @@ Operation PopOperation(const std::string& name, const std::string& shape,
     if (!process.handle().ring().descriptors()) {
       Item item;
       if (name == "Pop") {
-        (void)process.items().Pop(item, shm::Deadline::Never());
+        (void)process.items().Pop(item, Soon(victim));
       } else {
         (void)process.items().TryPop(item);
       }
@@ -149,7 +158,7 @@ Operation ReturnOperation(const std::string& name, const std::string& shape, boo
     PopInfo info;
     shm::LoanRef loan;
     shm::LoanRef others;
-    for (uint64_t i = 1; i <= 3; ++i) (void)PushOne(Of(other), i);
+    for (uint64_t i = HasMessages(other) ? 2 : 1; i <= 3; ++i) (void)PushOne(Of(other), i);
     (void)PopOne(Of(victim), id, info, 0, &loan);
     if (second && PopOne(Of(other), id, info, 0, &others) == PopResult::kOk) {
       (void)Return(Of(other), others);

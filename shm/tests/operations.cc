@@ -77,11 +77,13 @@ THOLE_OPERATION({.component = "shm",
                  .name = "Lock",
                  .shape = "free",
                  .make_world = MakeWorld,
-                 .act = [](World&, Process& victim, Random&) {
-                   Call call = victim.attachment().Enter(1);
-                   OwnerLockData& lock = Of(victim).data().guarded[0].lock;
-                   (void)Lock(call.lane(), lock, Deadline::Never());
-                 }});
+                 .act =
+                     [](World&, Process& victim, Random&) {
+                       Call call = victim.attachment().Enter(1);
+                       OwnerLockData& lock = Of(victim).data().guarded[0].lock;
+                       (void)Lock(call.lane(), lock, Deadline::Never());
+                     },
+                 .alone = true});  // it keeps the lock
 
 THOLE_OPERATION({.component = "shm",
                  .name = "Lock",

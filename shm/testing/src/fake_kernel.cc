@@ -42,7 +42,14 @@ bool FakeKernel::SlotIsAlive(uint32_t slot) const {
 }
 
 void FakeKernel::DropAll(uint32_t process) {
-  for (auto& byte : holders_) std::replace(byte.begin(), byte.end(), process, kNobody);
+  Give(KeyOfDeath(process));
+  for (size_t byte = 0; byte < holders_.size(); ++byte) {
+    for (uint32_t slot = 0; slot < holders_[byte].size(); ++slot) {
+      if (holders_[byte][slot] != process) continue;
+      holders_[byte][slot] = kNobody;
+      Give(KeyOf(static_cast<LockByte>(byte), slot));
+    }
+  }
   std::erase_if(sleepers_, [&](const Sleeper& sleeper) { return sleeper.process == process; });
 }
 
@@ -86,6 +93,8 @@ int64_t FakePlatform::NowNs() {
 }
 
 void FakePlatform::WaitWord(Word32& word, uint32_t expected, uint32_t bits, int64_t until_ns) {
+  // Waiting and waking take the same lock of the kernel: who waits after a wake-up sees its cause.
+  kernel_->Take(FakeKernel::KeyOfWord(KeyOf(word)));
   // The simulator lets others run before this load; nothing comes between it and falling asleep.
   if (word.load(std::memory_order_seq_cst) != expected) return;  // as the kernel does
   FakeScheduler* scheduler = kernel_->scheduler_;
@@ -96,12 +105,14 @@ void FakePlatform::WaitWord(Word32& word, uint32_t expected, uint32_t bits, int6
   }
   kernel_->sleepers_.push_back({KeyOf(word), bits, process_, scheduler->Caller()});
   scheduler->Sleep(until_ns);
+  kernel_->Take(FakeKernel::KeyOfWord(KeyOf(word)));
   std::erase_if(kernel_->sleepers_,
                 [&](const FakeKernel::Sleeper& sleeper) { return sleeper.process == process_; });
 }
 
 int FakePlatform::WakeWord(Word32& word, int count, uint32_t bits) {
   EnterKernel();
+  kernel_->Give(FakeKernel::KeyOfWord(KeyOf(word)));
   int woken = 0;
   auto& sleepers = kernel_->sleepers_;
   for (auto it = sleepers.begin(); it != sleepers.end() && woken < count;) {
@@ -126,18 +137,22 @@ bool FakePlatform::TryHold(LockByte byte, uint32_t slot) {
   uint32_t& holder = kernel_->Holder(byte, slot);
   if (holder != FakeKernel::kNobody && holder != process_) return false;
   holder = process_;
+  kernel_->Take(FakeKernel::KeyOf(byte, slot));
   return true;
 }
 
 void FakePlatform::Drop(LockByte byte, uint32_t slot) {
   EnterKernel();
   uint32_t& holder = kernel_->Holder(byte, slot);
-  if (holder == process_) holder = FakeKernel::kNobody;
+  if (holder != process_) return;
+  holder = FakeKernel::kNobody;
+  kernel_->Give(FakeKernel::KeyOf(byte, slot));
 }
 
 bool FakePlatform::IsHeld(LockByte byte, uint32_t slot) {
   EnterKernel();
   const uint32_t holder = kernel_->Holder(byte, slot);
+  if (holder == FakeKernel::kNobody) kernel_->Take(FakeKernel::KeyOf(byte, slot));
   return holder != FakeKernel::kNobody && holder != process_;
 }
 
@@ -149,7 +164,11 @@ ProcessIdentity FakePlatform::Self() {
 std::optional<uint64_t> FakePlatform::StartTimeOf(uint32_t pid) {
   EnterKernel();
   const uint32_t process = pid - FakeKernel::kFirstPid;
-  if (process >= kernel_->processes_.size() || !kernel_->processes_[process].alive) return 0;
+  if (process >= kernel_->processes_.size()) return 0;
+  if (!kernel_->processes_[process].alive) {
+    kernel_->Take(FakeKernel::KeyOfDeath(process));
+    return 0;
+  }
   return 7 + pid;
 }
 

@@ -21,6 +21,7 @@ bool ParseHarnessOptions(int argc, char** argv, HarnessOptions* options) {
          const bool all = std::string_view(v) == "all";
          options->repairs = all ? UINT32_MAX : static_cast<uint32_t>(std::strtoul(v, nullptr, 0));
        }},
+      {"--exhaustive", [&](const char* value) { options->exhaustive = std::atoi(value); }},
       {"--filter", [&](const char* value) { options->filter = value; }},
       {"--json", [&](const char* value) { options->json = value; }},
       {"--replay", [&](const char* value) { options->replays.emplace_back(value); }},
@@ -28,7 +29,10 @@ bool ParseHarnessOptions(int argc, char** argv, HarnessOptions* options) {
   };
   const std::map<std::string_view, bool*> flags = {{"--trace", &options->trace},
                                                    {"--list", &options->list},
-                                                   {"--in-process", &options->in_process}};
+                                                   {"--in-process", &options->in_process},
+                                                   {"--double", &options->double_crash},
+                                                   {"--weak", &options->weak},
+                                                   {"--hostile", &options->hostile}};
   for (int i = 1; i < argc; ++i) {
     const std::string_view name = argv[i];
     if (const auto flag = flags.find(name); flag != flags.end()) {

@@ -19,6 +19,10 @@ struct HarnessOptions {
   std::string json;      // file
   std::vector<std::string> replays;
   std::string replay_file;
+  int exhaustive = -1;  // --exhaustive: switches of the simulator's scripts; -1 = another mode
+  bool double_crash = false;
+  bool weak = false;
+  bool hostile = false;
   bool trace = false;
   bool list = false;
   bool in_process = false;

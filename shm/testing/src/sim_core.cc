@@ -22,7 +22,8 @@ constexpr uint64_t kSpuriousWakeOneIn = 8;      // of the sleeps
 constexpr uint64_t kSpuriousWakeWithin = 1000;  // accesses of others
 constexpr uint64_t kNoSpuriousWake = std::numeric_limits<uint64_t>::max();
 constexpr uint64_t kShortestStallBits = 5;
-constexpr uint64_t kStallBits = 8;       // stalls of up to 2^5 .. 2^12 accesses, all lengths alike
+constexpr uint64_t kStallBits = 8;  // stalls of up to 2^5 .. 2^12 accesses, all lengths alike
+constexpr uint64_t kSeedOfLoads = 0x10ad;
 constexpr uint64_t kLongestTurn = 3000;  // accesses by which a low priority is starved at most
 
 [[noreturn]] void NoMemory() {
@@ -75,7 +76,19 @@ void SimCore::Add(uint32_t fiber, std::function<void()> body, bool late) {
 
 void SimCore::RunPhase(const SimPlan& plan) {
   plan_ = plan;
-  alone_ = std::has_single_bit(ready_) && late_ == 0 && !trace_;
+  if (plan.weak) {
+    if (weak_memory_ == nullptr) {
+      weak_memory_ = std::make_unique<WeakMemory>(
+          view(0), bytes_, [this](const std::string& what) { Violate(what); });
+    }
+    weak_memory_->Begin(plan.seed ^ kSeedOfLoads);
+  }
+  alone_ = std::has_single_bit(ready_) && late_ == 0 && !trace_ && plan.script == nullptr &&
+           plan.conflicts == nullptr;
+  conflicts_.Begin(plan.conflicts, bytes_);
+  conflict_before_.fill(true);
+  if (plan.script != nullptr) points_.clear();
+  next_event_ = 0;
   random_ = plan.seed;
   accesses_.fill(0);
   calls_.fill(0);
@@ -88,6 +101,7 @@ void SimCore::RunPhase(const SimPlan& plan) {
     SwitchFiber(main_, fibers_[static_cast<uint32_t>(first)]->place());
   }
   current_ = -1;
+  plan_.weak = false;
   ready_ = asleep_ = stalled_ = late_ = 0;
 }
 
@@ -96,6 +110,7 @@ void SimCore::FiberMain() {
   const uint32_t me = core.current();
   core.bodies_[me]();
   core.CheckLastWrite();
+  if (core.plan_.script != nullptr) core.CountAndMaybeDie(true, false);  // after its last call
   core.Trace("ended", 0);
   core.ready_ &= ~(1u << me);
   core.SwitchTo(core.Choose(false));
@@ -127,6 +142,7 @@ void SimCore::SwitchTo(int fiber) {
   FiberPlace& from = fibers_[current()]->place();
   budget_ = 1 + Random(2 * plan_.switch_one_in);
   if (fiber == current_) return;
+  just_switched_ = true;
   current_ = fiber;
   if (fiber < 0) {
     SwitchFiber(from, main_);
@@ -137,6 +153,11 @@ void SimCore::SwitchTo(int fiber) {
 }
 
 int SimCore::ChooseReady(uint32_t ready) {
+  if (plan_.script != nullptr) {
+    if (current_ < 0) return static_cast<int>(plan_.script->first);
+    const uint32_t later = ready & ~((2u << current_) - 1);
+    return std::countr_zero(later != 0 ? later : ready);
+  }
   if (plan_.priorities) {
     int best = -1;
     for (int i = 0; i < static_cast<int>(kFibersMax); ++i) {
@@ -192,7 +213,46 @@ int SimCore::Choose(bool not_current) {
 
 void SimCore::DemoteCurrent() { priority_[current()] = --lowest_priority_; }
 
-void SimCore::CountAndMaybeDie() {
+void SimCore::AddPoint(bool matters, bool may_switch) {
+  const uint32_t me = current();
+  const uint32_t others = ready_ & ~(1u << me);
+  // Who has just begun may make room for a third one: that is the choice that a switch is.
+  const bool chosen = just_switched_ && std::popcount(others) > 1;
+  just_switched_ = false;
+  points_.push_back(
+      {static_cast<uint8_t>(me), may_switch && (conflict_before_[me] || chosen), matters, others});
+}
+
+/// Whether the script lets the running one die, or make room, before this access.
+bool SimCore::TakeEvent(bool death) {
+  if (next_event_ == plan_.script->events.size()) return false;
+  const SimEvent& event = plan_.script->events[next_event_];
+  if (event.at != total_ || (event.kind != SimEvent::Kind::kSwitch) != death) return false;
+  event_ = event;
+  ++next_event_;
+  return true;
+}
+
+void SimCore::Die() {
+  const uint32_t me = current();
+  Trace("DIES", 0);
+  dead_ |= 1u << me;
+  ready_ &= ~(1u << me);
+  int next = -1;
+  if (plan_.script == nullptr) {
+    ready_ |= late_;
+    late_ = 0;
+  } else if (event_.kind == SimEvent::Kind::kDieRepaired && late_ != 0) {
+    next = std::countr_zero(late_);
+    ready_ |= 1u << next;
+    late_ &= late_ - 1;
+  }
+  on_death_(me);
+  SwitchTo(next >= 0 ? next : Choose(false));
+  std::abort();  // nobody switches to the dead
+}
+
+void SimCore::CountAndMaybeDie(bool matters, bool may_switch) {
   const uint32_t me = current();
   now_ns_ += kAccessNs;
   ++total_;
@@ -201,18 +261,19 @@ void SimCore::CountAndMaybeDie() {
     Violate("hang: the run does not end within " + std::to_string(plan_.accesses_max) +
             " shared accesses");
   }
-  const bool dies = accesses_[me] == plan_.death_at[me] && calls_[me] >= plan_.death_after_call[me];
-  if (!dies) return;
-  Trace("DIES", 0);
-  dead_ |= 1u << me;
-  ready_ = (ready_ & ~(1u << me)) | late_;
-  late_ = 0;
-  on_death_(me);
-  SwitchTo(Choose(false));
-  std::abort();  // nobody switches to the dead
+  if (plan_.script != nullptr) {
+    AddPoint(matters, may_switch);
+    if (TakeEvent(true)) Die();
+    return;
+  }
+  if (accesses_[me] == plan_.death_at[me] && calls_[me] >= plan_.death_after_call[me]) Die();
 }
 
 void SimCore::MaybeSwitch() {
+  if (plan_.script != nullptr) {
+    if (TakeEvent(false) && (ready_ >> event_.to & 1) != 0) SwitchTo(static_cast<int>(event_.to));
+    return;
+  }
   if (plan_.priorities) {
     const bool demoted =
         std::find(plan_.demotions.begin(), plan_.demotions.end(), total_) != plan_.demotions.end();
@@ -243,26 +304,29 @@ void SimCore::EnterKernel() {
   CheckLastWrite();
   const uint32_t me = current();
   if (++calls_[me] == plan_.death_after_call[me]) plan_.death_at[me] += accesses_[me];
-  CountAndMaybeDie();
-  if (plan_.stall_one_in != 0 && Random(plan_.stall_one_in) == 0) {
+  CountAndMaybeDie(true);
+  if (plan_.script == nullptr && plan_.stall_one_in != 0 && Random(plan_.stall_one_in) == 0) {
     Stall();
   } else {
     MaybeSwitch();
   }
+  MarkConflict(true);  // others see what it does there
 }
 
 void SimCore::HandOver() {
   if (current_ < 0) return;
   CheckLastWrite();
-  CountAndMaybeDie();
+  CountAndMaybeDie(true, false);
   if (plan_.priorities) DemoteCurrent();
+  MarkConflict(true);
   SwitchTo(Choose(true));
 }
 
 void SimCore::Sleep(int64_t until_ns) {
   if (current_ < 0) return;
   CheckLastWrite();
-  CountAndMaybeDie();
+  CountAndMaybeDie(true, false);
+  MarkConflict(true);
   Trace("sleeps until", static_cast<uint64_t>(until_ns));
   const uint32_t me = current();
   until_[me] = until_ns;
@@ -301,12 +365,12 @@ void SimCore::CheckLastWrite() {
   }
 }
 
-void SimCore::Access(uint64_t arena_offset, uint64_t bytes, bool write) {
+void SimCore::Access(uint64_t arena_offset, uint64_t bytes, bool write, bool plain) {
   if (current_ < 0) return;
   if (last_write_bytes_ != 0) CheckLastWrite();
   const uint64_t owner = arena_offset >> stride_bits_;
   const uint64_t offset = arena_offset & (stride_ - 1);
-  if (owner != current()) {
+  if (owner != current() && !any_mapping_) {
     Violate("an access to the mapping of process " + std::to_string(owner) + ", offset " +
             std::to_string(offset) + ", by process " + std::to_string(current()));
   }
@@ -317,9 +381,13 @@ void SimCore::Access(uint64_t arena_offset, uint64_t bytes, bool write) {
     now_ns_ += kAccessNs;
   } else {
     if (trace_) Trace(write ? "writes at" : "reads at", offset);
-    CountAndMaybeDie();
+    CountAndMaybeDie(write);
     MaybeSwitch();
+    if (conflicts_.active()) {
+      MarkConflict(conflicts_.Note(current(), dead_, offset, bytes, write));
+    }
   }
+  if (plain && plan_.weak) weak_memory_->Plain(current(), offset, bytes, write);
   if (!write) return;
   last_write_ = arena_offset;
   last_write_bytes_ = bytes;

@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "fiber.h"
+#include "sim_script.h"
+#include "weak_memory.h"
 
 namespace thole::shm::testing {
 
@@ -33,6 +35,10 @@ struct SimPlan {
   std::array<uint64_t, kFibersMax> death_at;  // the access before which a fiber dies
   // If not 0, `death_at` counts from this kernel call of the fiber on: where repairs begin.
   std::array<uint32_t, kFibersMax> death_after_call{};
+  // If not null, nothing of the above counts but `accesses_max`: SimScript says what happens.
+  const SimScript* script = nullptr;
+  bool weak = false;                 // loads may return what WeakMemory allows
+  ConflictMap* conflicts = nullptr;  // if not null, conflicts of the phase are added to it
 };
 
 class SimCore {
@@ -50,6 +56,8 @@ class SimCore {
   uint64_t bytes() const { return bytes_; }
   int64_t& clock() { return now_ns_; }
   void set_trace(bool trace) { trace_ = trace; }
+  /// Whether a fiber may touch the mappings of others: while one prepares for all.
+  void set_any_mapping(bool any) { any_mapping_ = any; }
 
   /// Begins a run: no violation, nobody dead.
   void Reset();
@@ -64,6 +72,8 @@ class SimCore {
   /// Accesses of a fiber in the last phase.
   uint64_t accesses(uint32_t fiber) const { return accesses_[fiber]; }
   uint64_t accesses_total() const { return total_; }
+  /// Of the last phase that followed a script: access `i + 1` of all.
+  std::vector<SimPoint>& points() { return points_; }
 
   // Called in a fiber.
   uint32_t current() const { return static_cast<uint32_t>(current_); }
@@ -74,15 +84,24 @@ class SimCore {
   void Wake(uint32_t fiber);
   [[noreturn]] void Violate(const std::string& what);
   /// An access to the arena, before it happens.
-  void Access(uint64_t arena_offset, uint64_t bytes, bool write);
+  void Access(uint64_t arena_offset, uint64_t bytes, bool write, bool plain);
+  uint64_t OffsetInImage(uint64_t arena_offset) const { return arena_offset & (stride_ - 1); }
+  /// Null unless the phase has a weak memory.
+  WeakMemory* weak() { return plan_.weak && in_fiber() ? weak_memory_.get() : nullptr; }
+  uint64_t stale_loads() const { return weak_memory_ == nullptr ? 0 : weak_memory_->stale_loads(); }
   /// After an access that the caller performed itself: pointers stored?
   void CheckLastWrite();
 
  private:
   static void FiberMain();
   uint64_t Random(uint64_t limit);
-  void CountAndMaybeDie();
+  /// `matters`: the access may change something that others see.
+  void CountAndMaybeDie(bool matters, bool may_switch = true);
   void MaybeSwitch();
+  [[noreturn]] void Die();
+  bool TakeEvent(bool death);
+  void AddPoint(bool matters, bool may_switch);
+  void MarkConflict(bool conflict) { conflict_before_[current()] = conflict; }
   void Stall();
   void GoOn(uint32_t fiber);
   /// Chooses who goes on. -1: nobody can.
@@ -99,6 +118,7 @@ class SimCore {
   uint32_t stride_bits_ = 0;
   std::byte* arena_;
   DeathHook on_death_;
+  std::unique_ptr<WeakMemory> weak_memory_;
   std::array<std::unique_ptr<Fiber>, kFibersMax> fibers_;
   std::array<std::function<void()>, kFibersMax> bodies_;
   FiberPlace main_;
@@ -122,7 +142,14 @@ class SimCore {
   uint64_t budget_ = 0;      // accesses until the next choice
   uint64_t last_write_ = 0;  // arena offset
   uint64_t last_write_bytes_ = 0;
+  ConflictFinder conflicts_;
+  std::array<bool, kFibersMax> conflict_before_{};  // the last access of the fiber, or its first
+  std::vector<SimPoint> points_;
+  size_t next_event_ = 0;
+  SimEvent event_;  // that just happened
+  bool just_switched_ = false;
   bool alone_ = false;  // nobody else takes part in the phase, and nobody dies in it
+  bool any_mapping_ = false;
   bool trace_ = false;
   std::string violation_;
 };

@@ -1,5 +1,6 @@
 #include "sim_run.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -49,6 +50,10 @@ void SimRun::Choose(const SimReplay& replay, Random& random) {
   plan_.switch_one_in = kSwitchOneIn[random.Below(std::size(kSwitchOneIn))];
   plan_.stall_one_in = kStallOneIn[random.Below(std::size(kStallOneIn))];
   plan_.death_at.fill(kNoDeath);
+  plan_.conflicts = conflicts_;
+  plan_.weak = replay.mode == SimMode::kWeak;
+  if (plan_.weak) plan_.priorities = random.Chance(4);
+  if (replay.mode == SimMode::kScript) return ChooseByScript(replay);
   for (uint32_t i = 0; i < kDemotions; ++i) {
     plan_.demotions.push_back(1 + random.Below(replay.horizon * program_.processes + 1));
   }
@@ -69,6 +74,18 @@ void SimRun::Choose(const SimReplay& replay, Random& random) {
   for (uint32_t i = 0; i < repairers_; ++i) {
     if (!random.Chance(3)) ChooseRepairersDeath(first_repairer() + i, random);
   }
+}
+
+void SimRun::ChooseByScript(const SimReplay& replay) {
+  script_ = SimScript::Parse(replay.script).value_or(SimScript{});
+  plan_.script = &script_;
+  const auto with_repairer = [](const SimEvent& event) {
+    return event.kind == SimEvent::Kind::kDieRepaired;
+  };
+  const auto& events = script_.events;
+  const auto wanted = std::count_if(events.begin(), events.end(), with_repairer);
+  repairers_ = std::min(static_cast<uint32_t>(wanted), kRepairersMax);
+  fresh_survivor_ = false;
 }
 
 void SimRun::ChooseRepairersDeath(uint32_t fiber, Random& random) {
@@ -113,13 +130,24 @@ bool SimRun::Prepare() {
     const bool join = i < first_repairer() && !program_.joins_itself;
     if (!MakeAndJoin(i, "process", join)) return false;
   }
-  return true;
+  if (!program_.prepare_joined) return true;
+  std::vector<Process*> joined;
+  for (uint32_t i = 1; i < first_repairer(); ++i) joined.push_back(processes_[i].get());
+  core_.set_any_mapping(true);
+  const bool prepared = Alone(kSetup, [&] {
+    Random random(Mix(seed_, 2));
+    program_.prepare_joined(*world_, joined, random);
+  });
+  core_.set_any_mapping(false);
+  return prepared;
 }
 
 /// Somebody attaches when another died, which repairs, and repairs once more later.
 void SimRun::RepairerBody(uint32_t fiber) {
   Process& process = *processes_[fiber];
-  if (Random(Mix(seed_, fiber)).Chance(2)) process.attachment().RepairAll();
+  const bool first_repairs = plan_.script != nullptr || Random(Mix(seed_, fiber)).Chance(2);
+  if (first_repairs) process.attachment().RepairAll();
+  if (plan_.script != nullptr) return;  // it does nothing that is not a repair
   // Without a free seat it does not join; what it could repair is repaired by then.
   if (process.attachment().Join("repairer").ok()) world_->Joined(process);
   process.attachment().RepairAll();
@@ -191,9 +219,10 @@ SimOutcome SimRun::Run(const SimReplay& replay) {
   if (Prepare()) {
     RunTogether();
     outcome.accesses = core_.accesses_total();
+    outcome.stale_loads = core_.stale_loads();
     for (uint32_t i = 1; i < first_repairer() + repairers_; ++i) {
       if (i < first_repairer()) outcome.longest = std::max(outcome.longest, core_.accesses(i));
-      if (plan_.death_at[i] != kNoDeath && !core_.died(i)) {
+      if (plan_.script == nullptr && plan_.death_at[i] != kNoDeath && !core_.died(i)) {
         kernel_->KillAllAt(core_.view(i));  // it dies after its last call
       } else if (!core_.died(i)) {
         continue;

@@ -18,7 +18,8 @@ struct SimOutcome {
   uint64_t longest = 0;  // accesses of the busiest process
   uint32_t deaths = 0;
   uint64_t repairs = 0;
-  std::string violation;  // "" = none
+  uint64_t stale_loads = 0;  // in a weak memory
+  std::string violation;     // "" = none
 };
 
 class SimRun final : private FakeScheduler {
@@ -26,7 +27,13 @@ class SimRun final : private FakeScheduler {
   explicit SimRun(const Program& program);
   ~SimRun() override;
   void set_trace(bool trace) { core_.set_trace(trace); }
+  /// Conflicts of all runs are added to it; null: not looked for.
+  void set_conflicts(ConflictMap* conflicts) { conflicts_ = conflicts; }
   SimOutcome Run(const SimReplay& replay);
+  /// Of the last run, if it followed a script.
+  std::vector<SimPoint>& points() { return core_.points(); }
+  uint64_t image_bytes() const { return core_.bytes(); }
+  bool is_repairer(uint32_t fiber) const { return fiber >= first_repairer(); }
 
  private:
   /// Fibers: the setup process, those of the program, repairers, and who survives them all.
@@ -42,8 +49,15 @@ class SimRun final : private FakeScheduler {
   void Sleep(int64_t until_ns) override { core_.Sleep(until_ns); }
   uint32_t Caller() override { return core_.current(); }
   void Wake(uint32_t caller) override { core_.Wake(caller); }
+  void Give(uint64_t key) override {
+    if (core_.weak() != nullptr) core_.weak()->Give(core_.current(), key);
+  }
+  void Take(uint64_t key) override {
+    if (core_.weak() != nullptr) core_.weak()->Take(core_.current(), key);
+  }
 
   void Choose(const SimReplay& replay, Random& random);
+  void ChooseByScript(const SimReplay& replay);
   void ChooseRepairersDeath(uint32_t fiber, Random& random);
   /// Runs `work` in a fiber of its own; nobody else runs and nobody dies. False on a violation.
   bool Alone(uint32_t fiber, const std::function<void()>& work);
@@ -61,9 +75,12 @@ class SimRun final : private FakeScheduler {
   uint64_t pristine_bytes_ = 0;
   std::string format_error_;
 
+  ConflictMap* conflicts_ = nullptr;
+
   // Of the present run.
   uint64_t seed_ = 0;
   SimPlan plan_;
+  SimScript script_;
   uint32_t repairers_ = 0;
   bool fresh_survivor_ = false;
   std::shared_ptr<FakeKernel> kernel_;

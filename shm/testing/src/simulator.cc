@@ -16,7 +16,7 @@ constexpr double kChildSeconds = 1;  // what fibers leaked goes with the child
 constexpr uint64_t kChildRuns = 4000;
 constexpr uint64_t kLearningRuns = 20;  // without deaths: how long is a run?
 // ChildReport::counters.
-enum Counter { kRuns, kAccesses, kDeaths, kRepairs, kLongest };
+enum Counter { kRuns, kAccesses, kDeaths, kRepairs, kLongest, kStaleLoads };
 
 double Now() {
   timespec now{};
@@ -33,6 +33,7 @@ void RunOnce(SimRun& run, const SimReplay& replay, ChildReport& report) {
   report.counters[kAccesses] += outcome.accesses;
   report.counters[kDeaths] += outcome.deaths;
   report.counters[kRepairs] += outcome.repairs;
+  report.counters[kStaleLoads] += outcome.stale_loads;
   report.counters[kLongest] = std::max(report.counters[kLongest], outcome.longest);
   if (!outcome.violation.empty()) report.AddFailure(replay.ToString(), outcome.violation);
 }
@@ -50,7 +51,8 @@ void RunBatch(const Program& program, const SimOptions& options, uint64_t first,
     replay.program = NameOf(program);
     const uint64_t number = first + i;
     replay.seed = Random(options.seed * 0x9e3779b97f4a7c15 + number).Next();
-    replay.mode = number % 4 == 3   ? SimMode::kPriorities
+    replay.mode = options.weak      ? SimMode::kWeak
+                  : number % 4 == 3 ? SimMode::kPriorities
                   : number % 4 == 1 ? SimMode::kSweep
                                     : SimMode::kRandom;
     if (replay.mode == SimMode::kSweep) {
@@ -69,6 +71,7 @@ SimResult ResultOf(const Program& program, const ChildReport& report) {
   result.accesses = report.counters[kAccesses];
   result.deaths = report.counters[kDeaths];
   result.repairs = report.counters[kRepairs];
+  result.stale_loads = report.counters[kStaleLoads];
   result.violations = report.failures;
   result.failures = report.Failures();
   return result;
@@ -78,6 +81,10 @@ SimResult ResultOf(const Program& program, const ChildReport& report) {
 
 std::string SimReplay::ToString() const {
   char numbers[64];
+  if (mode == SimMode::kScript) {
+    std::snprintf(numbers, sizeof(numbers), ":x:0x%llx:", static_cast<unsigned long long>(seed));
+    return program + numbers + script;
+  }
   std::snprintf(numbers, sizeof(numbers), ":%c:0x%llx:%llu", static_cast<char>(mode),
                 static_cast<unsigned long long>(seed), static_cast<unsigned long long>(horizon));
   return program + numbers;
@@ -95,10 +102,16 @@ std::optional<SimReplay> SimReplay::Parse(std::string_view text) {
   replay.program = text.substr(0, cut[0]);
   if (cut[1] != cut[0] + 2) return std::nullopt;
   const char mode = text[cut[0] + 1];
-  if (mode != 'r' && mode != 'p' && mode != 's') return std::nullopt;
+  if (std::string_view("rpsxw").find(mode) == std::string_view::npos) return std::nullopt;
   replay.mode = static_cast<SimMode>(mode);
   replay.seed = std::strtoull(std::string(text.substr(cut[1] + 1)).c_str(), nullptr, 0);
-  replay.horizon = std::strtoull(std::string(text.substr(cut[2] + 1)).c_str(), nullptr, 0);
+  const std::string last(text.substr(cut[2] + 1));
+  if (replay.mode == SimMode::kScript) {
+    if (!SimScript::Parse(last)) return std::nullopt;
+    replay.script = last;
+  } else {
+    replay.horizon = std::strtoull(last.c_str(), nullptr, 0);
+  }
   return replay;
 }
 

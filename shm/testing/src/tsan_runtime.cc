@@ -1,7 +1,8 @@
 // The entry points that gcc and clang call with -fsanitize=thread, instead of libtsan's.
 //
 // Each access is shown to the simulator before it happens. Atomic operations happen here, one at a
-// time, since only one fiber runs: interleavings are sequentially consistent.
+// time, since only one fiber runs. Without a WeakMemory interleavings are sequentially consistent;
+// with one, it says what loads return.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -11,11 +12,78 @@
 namespace {
 
 using thole::shm::testing::sim_arena;
+using thole::shm::testing::SimCore;
+using thole::shm::testing::WeakMemory;
 
 inline void Show(const volatile void* address, uint64_t bytes, bool write) {
   const uint64_t offset = thole::shm::testing::AddressOf(address) - sim_arena.begin;
   if (offset < sim_arena.bytes) [[unlikely]]
-    sim_arena.core->Access(offset, bytes, write);
+    sim_arena.core->Access(offset, bytes, write, /*plain=*/true);
+}
+
+/// An atomic access as the simulator sees it.
+struct Atomic {
+  Atomic(const volatile void* address, uint32_t size, bool write) : bytes(size) {
+    const uint64_t offset = thole::shm::testing::AddressOf(address) - sim_arena.begin;
+    if (offset >= sim_arena.bytes) return;
+    SimCore& core = *sim_arena.core;
+    core.Access(offset, bytes, write, /*plain=*/false);
+    weak = core.weak();
+    if (weak == nullptr) return;
+    me = core.current();
+    at = core.OffsetInImage(offset);
+  }
+  WeakMemory* weak = nullptr;
+  uint32_t me = 0;
+  uint64_t at = 0;
+  uint32_t bytes;
+};
+
+template <typename T>
+T DoLoad(const volatile T* a, int order) {
+  const Atomic seen(a, sizeof(T), false);
+  if (seen.weak == nullptr) return __atomic_load_n(a, __ATOMIC_SEQ_CST);
+  return static_cast<T>(seen.weak->Load(seen.me, seen.at, seen.bytes, order));
+}
+
+template <typename T>
+void DoStore(volatile T* a, T value, int order) {
+  const Atomic seen(a, sizeof(T), true);
+  if (seen.weak != nullptr) seen.weak->Stored(seen.me, seen.at, seen.bytes, value, order);
+  __atomic_store_n(a, value, __ATOMIC_SEQ_CST);
+}
+
+/// `change` performs the operation and returns what the word held before.
+template <typename T, typename Change>
+T DoExchange(volatile T* a, int order, Change change) {
+  const Atomic seen(a, sizeof(T), true);
+  if (seen.weak != nullptr) seen.weak->BeginExchange(seen.at, seen.bytes);
+  const T before = change();
+  if (seen.weak != nullptr) seen.weak->Exchanged(seen.me, seen.at, seen.bytes, *a, order);
+  return before;
+}
+
+template <typename T>
+bool DoCompare(volatile T* a, T* expected, T value, bool weak, int order, int failure_order) {
+  const Atomic seen(a, sizeof(T), true);
+  if (seen.weak != nullptr) {
+    seen.weak->BeginExchange(seen.at, seen.bytes);
+    uint64_t old = 0;
+    if (seen.weak->FailsByOldValue(seen.me, seen.at, seen.bytes, *expected, weak, failure_order,
+                                   old)) {
+      *expected = static_cast<T>(old);
+      return false;
+    }
+  }
+  const bool done =
+      __atomic_compare_exchange_n(a, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  if (seen.weak == nullptr) return done;
+  if (done) {
+    seen.weak->Exchanged(seen.me, seen.at, seen.bytes, value, order);
+  } else {
+    seen.weak->Compared(seen.me, seen.at, seen.bytes, failure_order);
+  }
+  return done;
 }
 
 }  // namespace
@@ -34,44 +102,34 @@ inline void Show(const volatile void* address, uint64_t bytes, bool write) {
   void __tsan_read_write##bytes(void* a) { Show(a, bytes, true); }               \
   void __tsan_unaligned_read_write##bytes(void* a) { Show(a, bytes, true); }
 
-#define THOLE_FETCH(bits, type, name)                                \
-  type __tsan_atomic##bits##_##name(volatile type* a, type v, int) { \
-    Show(a, bits / 8, true);                                         \
-    return __atomic_##name(a, v, __ATOMIC_SEQ_CST);                  \
+#define THOLE_FETCH(bits, type, name)                                                     \
+  type __tsan_atomic##bits##_##name(volatile type* a, type v, int order) {                \
+    return DoExchange(a, order, [=] { return __atomic_##name(a, v, __ATOMIC_SEQ_CST); }); \
   }
-#define THOLE_COMPARE(bits, type, name)                                                            \
-  int __tsan_atomic##bits##_compare_exchange_##name(volatile type* a, type* expected, type v, int, \
-                                                    int) {                                         \
-    Show(a, bits / 8, true);                                                                       \
-    return __atomic_compare_exchange_n(a, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
+#define THOLE_COMPARE(bits, type, name, weak)                                                 \
+  int __tsan_atomic##bits##_compare_exchange_##name(volatile type* a, type* expected, type v, \
+                                                    int order, int failure_order) {           \
+    return DoCompare(a, expected, v, weak, order, failure_order);                             \
   }
 
-#define THOLE_ATOMIC(bits, type)                                                                \
-  type __tsan_atomic##bits##_load(const volatile type* a, int) {                                \
-    Show(a, bits / 8, false);                                                                   \
-    return __atomic_load_n(a, __ATOMIC_SEQ_CST);                                                \
-  }                                                                                             \
-  void __tsan_atomic##bits##_store(volatile type* a, type v, int) {                             \
-    Show(a, bits / 8, true);                                                                    \
-    __atomic_store_n(a, v, __ATOMIC_SEQ_CST);                                                   \
-  }                                                                                             \
-  type __tsan_atomic##bits##_exchange(volatile type* a, type v, int) {                          \
-    Show(a, bits / 8, true);                                                                    \
-    return __atomic_exchange_n(a, v, __ATOMIC_SEQ_CST);                                         \
-  }                                                                                             \
-  THOLE_FETCH(bits, type, fetch_add)                                                            \
-  THOLE_FETCH(bits, type, fetch_sub)                                                            \
-  THOLE_FETCH(bits, type, fetch_and)                                                            \
-  THOLE_FETCH(bits, type, fetch_or)                                                             \
-  THOLE_FETCH(bits, type, fetch_xor)                                                            \
-  THOLE_FETCH(bits, type, fetch_nand)                                                           \
-  THOLE_COMPARE(bits, type, strong)                                                             \
-  THOLE_COMPARE(bits, type, weak)                                                               \
-  type __tsan_atomic##bits##_compare_exchange_val(volatile type* a, type expected, type v, int, \
-                                                  int) {                                        \
-    Show(a, bits / 8, true);                                                                    \
-    __atomic_compare_exchange_n(a, &expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);    \
-    return expected;                                                                            \
+#define THOLE_ATOMIC(bits, type)                                                                  \
+  type __tsan_atomic##bits##_load(const volatile type* a, int order) { return DoLoad(a, order); } \
+  void __tsan_atomic##bits##_store(volatile type* a, type v, int order) { DoStore(a, v, order); } \
+  type __tsan_atomic##bits##_exchange(volatile type* a, type v, int order) {                      \
+    return DoExchange(a, order, [=] { return __atomic_exchange_n(a, v, __ATOMIC_SEQ_CST); });     \
+  }                                                                                               \
+  THOLE_FETCH(bits, type, fetch_add)                                                              \
+  THOLE_FETCH(bits, type, fetch_sub)                                                              \
+  THOLE_FETCH(bits, type, fetch_and)                                                              \
+  THOLE_FETCH(bits, type, fetch_or)                                                               \
+  THOLE_FETCH(bits, type, fetch_xor)                                                              \
+  THOLE_FETCH(bits, type, fetch_nand)                                                             \
+  THOLE_COMPARE(bits, type, strong, false)                                                        \
+  THOLE_COMPARE(bits, type, weak, true)                                                           \
+  type __tsan_atomic##bits##_compare_exchange_val(volatile type* a, type expected, type v,        \
+                                                  int order, int failure_order) {                 \
+    DoCompare(a, &expected, v, false, order, failure_order);                                      \
+    return expected;                                                                              \
   }
 
 extern "C" {

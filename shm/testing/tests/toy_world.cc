@@ -238,6 +238,17 @@ Program ToyAdds(Fault fault) {
           .accesses_max = 20'000};
 }
 
+Program ToyAddsOnce(Fault fault) {
+  Program program = ToyAdds(fault);
+  program.name = "AddsOnce" + std::to_string(static_cast<int>(fault));
+  program.processes = 2;
+  program.body = [](World& world, Process& process, uint32_t, Random&) {
+    static_cast<ToyProcess&>(process).Add();
+    ++static_cast<ToyWorld&>(world).added;
+  };
+  return program;
+}
+
 Program ToyCarries(Fault fault) {
   Program carries = ToyAdds(fault);
   carries.name = "Carries" + std::to_string(static_cast<int>(fault));
@@ -246,6 +257,87 @@ Program ToyCarries(Fault fault) {
   };
   carries.check = {};
   return carries;
+}
+
+namespace {
+
+ToyData& DataOf(Process& process) { return static_cast<ToyProcess&>(process).data(); }
+
+Program OfTwo(const char* name, Fault fault) {
+  Program program = ToyAdds(fault);
+  program.name = name + std::to_string(static_cast<int>(fault));
+  program.processes = 2;
+  return program;
+}
+
+}  // namespace
+
+Program ToySays(Fault fault) {
+  Program program = OfTwo("Says", fault);
+  program.body = [fault](World& world, Process& process, uint32_t index, Random&) {
+    ToyData& data = DataOf(process);
+    if (index == 0) {
+      data.plain = 7;
+      data.message.store(7, std::memory_order_relaxed);  // before the flag
+      data.flag.store(
+          1, fault == Fault::kRelaxedFlag ? std::memory_order_relaxed : std::memory_order_release);
+      return;
+    }
+    const bool early = fault == Fault::kPlainTooEarly && data.plain == 5;
+    for (int i = 0; i < 20; ++i) {
+      if (data.flag.load(std::memory_order_acquire) == 0) continue;
+      const bool right = data.message.load(std::memory_order_relaxed) == 7;  // after the flag
+      if (!right || (fault != Fault::kRelaxedFlag && data.plain != 7) || early) {
+        ++static_cast<ToyWorld&>(world).wrong;
+      }
+    }
+  };
+  program.check = [](World& world, Process&, uint32_t, Findings& findings) {
+    if (static_cast<ToyWorld&>(world).wrong != 0) findings.Add("heard", 0, "what was not said");
+  };
+  return program;
+}
+
+Program ToyMeets(Fault fault) {
+  Program program = OfTwo("Meets", fault);
+  program.body = [fault](World& world, Process& process, uint32_t index, Random&) {
+    ToyData& data = DataOf(process);
+    Word64& mine = index == 0 ? data.message : data.flag;
+    Word64& other = index == 0 ? data.flag : data.message;
+    const bool total = fault != Fault::kNoTotalOrder;
+    mine.store(1, total ? std::memory_order_seq_cst : std::memory_order_release);
+    if (other.load(total ? std::memory_order_seq_cst : std::memory_order_acquire) == 0) {
+      ++static_cast<ToyWorld&>(world).unseen;
+    }
+  };
+  program.check = [](World& world, Process&, uint32_t, Findings& findings) {
+    if (static_cast<ToyWorld&>(world).unseen == 2) findings.Add("met", 0, "neither saw the other");
+  };
+  return program;
+}
+
+Program ToyGuards(Fault fault) {
+  Program program = OfTwo("Guards", fault);
+  program.body = [fault](World& world, Process& process, uint32_t, Random&) {
+    ToyData& data = DataOf(process);
+    uint64_t open = 0;
+    for (int i = 0; i < 20; ++i, open = 0) {
+      if (!data.flag.compare_exchange_strong(open, 1, std::memory_order_acquire,
+                                             std::memory_order_relaxed)) {
+        continue;
+      }
+      const uint64_t seen = data.message.load(std::memory_order_relaxed);  // under the lock
+      if (data.misused.load(std::memory_order_relaxed) != seen) {          // under the lock
+        ++static_cast<ToyWorld&>(world).wrong;
+      }
+      data.message.store(seen + 1, std::memory_order_relaxed);  // under the lock
+      data.misused.store(seen + 1, std::memory_order_relaxed);  // under the lock
+      data.flag.store(
+          0, fault == Fault::kRelaxedLock ? std::memory_order_relaxed : std::memory_order_release);
+    }
+  };
+  program.check = ToySays(fault).check;
+  return program;
 }
 
 Program ToySleepsAndWorks(uint64_t wake_ups_max) {

@@ -32,6 +32,10 @@ enum class Fault {
   kWaitsForTheDead,  // a spin loop that only another process ends
   kSleepsForEver,    // a sleep that nobody ends
   kRace,             // read and store without the lock
+  kRelaxedFlag,      // the store that says a message is there has no order
+  kNoTotalOrder,     // two processes store, then look at what the other one stored, with acquires
+  kPlainTooEarly,    // plain bytes are read before the flag that gives them away is seen
+  kRelaxedLock,      // a lock of one word is given back without an order
 };
 
 struct ToyData {
@@ -43,8 +47,11 @@ struct ToyData {
   Word64 misused;
   Word32 sleepers;
   Word32 unused;
+  Word64 message;
+  Word64 flag;
+  uint64_t plain;
 };
-static_assert(sizeof(ToyData) == 56);
+static_assert(sizeof(ToyData) == 80);
 
 class ToyProcess final : public Process {
  public:
@@ -74,6 +81,8 @@ class ToyWorld final : public World {
 
   uint64_t added = 0;     // calls of Add that returned
   uint64_t wake_ups = 0;  // of ToySleepsAndWorks
+  uint64_t unseen = 0;    // of ToyMeets
+  uint64_t wrong = 0;     // of ToySays, ToyGuards
 
  private:
   const Fault fault_;
@@ -86,6 +95,14 @@ Operation ToyCarry(Fault fault);
 /// Each process adds a few times; the ledger counts.
 Program ToyAdds(Fault fault);
 Program ToyCarries(Fault fault);
+/// Two processes, one call each.
+Program ToyAddsOnce(Fault fault);
+/// Process 0 says something to process 1; what is heard must be what was said.
+Program ToySays(Fault fault);
+/// Each stores its own word, then reads the other's: one of them must see the other.
+Program ToyMeets(Fault fault);
+/// A lock of one word around two words that must be equal.
+Program ToyGuards(Fault fault);
 /// Process 0 sleeps in slices until a deadline, process 1 is busy meanwhile. More than
 /// `wake_ups_max` wake-ups are a finding.
 Program ToySleepsAndWorks(uint64_t wake_ups_max);

@@ -44,6 +44,10 @@ class FakeScheduler {
   /// Who calls, for `Wake`.
   virtual uint32_t Caller() = 0;
   virtual void Wake(uint32_t caller) = 0;
+  /// What the caller did before it gave a key happened before what another one does after it took
+  /// that key. Only a simulator of weak memory asks.
+  virtual void Give(uint64_t key) = 0;
+  virtual void Take(uint64_t key) = 0;
 };
 
 class FakeKernel {
@@ -85,6 +89,18 @@ class FakeKernel {
     uint32_t process;
     uint32_t caller;
   };
+
+  static uint64_t KeyOf(LockByte byte, uint32_t slot) {
+    return (uint64_t{1} + static_cast<uint64_t>(byte)) << 48 | slot;
+  }
+  static uint64_t KeyOfDeath(uint32_t process) { return uint64_t{3} << 48 | process; }
+  static uint64_t KeyOfWord(uint64_t offset) { return uint64_t{4} << 48 | offset; }
+  void Give(uint64_t key) {
+    if (scheduler_ != nullptr) scheduler_->Give(key);
+  }
+  void Take(uint64_t key) {
+    if (scheduler_ != nullptr) scheduler_->Take(key);
+  }
 
   uint32_t Start(FakePlatform* platform, const void* base);
   uint32_t& Holder(LockByte byte, uint32_t slot);

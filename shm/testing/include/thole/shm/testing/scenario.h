@@ -87,6 +87,9 @@ struct Operation {
   std::function<void(World&, Process& survivor, Findings&)> check = {};
   /// The victim has no seat when `prepare` and `act` get it: for `Join` itself.
   bool joins_itself = false;
+  /// It works on something that only one process may touch, and which another one that does the
+  /// same operation would find too: it makes no pairs (systematic.h).
+  bool alone = false;
 };
 
 /// Several processes that run programs at once, for the simulator.
@@ -104,6 +107,9 @@ struct Program {
   std::function<std::unique_ptr<World>()> make_world = {};
   /// Shapes the segment before the run, by a process that stays out of the schedule.
   std::function<void(World&, Process& setup, Random&)> prepare = {};
+  /// After all processes joined: one of them, or the harness, does what the run begins with. It may
+  /// use the handles of any of them; nobody else runs meanwhile.
+  std::function<void(World&, const std::vector<Process*>&, Random&)> prepare_joined = {};
   /// The body of process `index`; may be cut off for ever at any shared access.
   std::function<void(World&, Process&, uint32_t index, Random&)> body = {};
   /// After all bodies ended or died and the dead were repaired: the ledger. `died` has a bit for

@@ -33,14 +33,18 @@ enum class SimMode : char {
   kRandom = 'r',      ///< a random process goes on, after a random number of accesses
   kPriorities = 'p',  ///< the most important one goes on; priorities change at a few random points
   kSweep = 's',       ///< random, but one after the other each process dies at each of its accesses
+  kWeak = 'w',        ///< random or by priorities, and loads return what the memory model allows
+  kScript = 'x',      ///< nothing is random: a script names the switches and deaths (systematic.h)
 };
 
-/// All that decides a run, and its text: "component/name:mode:seed:horizon".
+/// All that decides a run, and its text: "component/name:mode:seed:horizon", or for a script
+/// "component/name:x:seed:1,17>2,33x" (src/sim_script.h).
 struct SimReplay {
   std::string program;
   SimMode mode = SimMode::kRandom;
   uint64_t seed = 0;
-  uint64_t horizon = 0;  ///< deaths fall into the first so many accesses of a process
+  uint64_t horizon = 0;     ///< deaths fall into the first so many accesses of a process
+  std::string script = {};  ///< kScript only
 
   std::string ToString() const;
   static std::optional<SimReplay> Parse(std::string_view text);
@@ -51,6 +55,7 @@ struct SimOptions {
   double seconds = 0;          ///< until so much time has passed
   uint64_t runs = 0;           ///< at least so many runs
   uint32_t failures_max = 16;  ///< stops there: more would say the same
+  bool weak = false;           ///< all runs in mode kWeak, else the first three modes by turns
   bool in_process = false;     ///< no child: for a debugger
   double stall_seconds = 20;   ///< a run that takes longer is stuck outside of the image
 };
@@ -59,8 +64,9 @@ struct SimResult {
   std::string program;
   uint64_t runs = 0;
   uint64_t accesses = 0;
-  uint64_t deaths = 0;   // of processes and repairers
-  uint64_t repairs = 0;  // slots that repairers freed while others ran
+  uint64_t deaths = 0;       // of processes and repairers
+  uint64_t repairs = 0;      // slots that repairers freed while others ran
+  uint64_t stale_loads = 0;  // in mode kWeak: loads that returned something old
   uint64_t violations = 0;
   std::vector<Failure> failures;  // the first ones; `where` is a replay string
 };

@@ -1,0 +1,105 @@
+// The enumeration is complete for a correct toy, and finds each fault where it must be.
+#include "thole/shm/testing/systematic.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "thole/shm/testing/simulator.h"
+#include "toy_world.h"
+
+namespace thole::shm::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+SystematicOptions With(uint32_t switches, uint32_t deaths) {
+  return {
+      .switches = switches, .deaths = deaths, .seconds = 60, .failures_max = 1, .stall_seconds = 2};
+}
+
+TEST(Systematic, CoversACorrectProgramAndFindsNothing) {
+  const SystematicResult deaths = Enumerate(ToyAddsOnce(Fault::kNone), With(0, 1));
+  EXPECT_TRUE(deaths.complete);
+  EXPECT_EQ(deaths.violations, 0u) << deaths.failures[0].where << deaths.failures[0].text;
+  EXPECT_GT(deaths.deaths, 60u);  // some thirty stores and kernel calls, two processes
+  const SystematicResult both = Enumerate(ToyAddsOnce(Fault::kNone), With(1, 1));
+  EXPECT_TRUE(both.complete);
+  EXPECT_EQ(both.violations, 0u) << both.failures[0].where << both.failures[0].text;
+  EXPECT_GT(both.schedules, 4 * deaths.schedules);
+  EXPECT_EQ(Enumerate(ToyAddsOnce(Fault::kNone), With(1, 1)).schedules, both.schedules);
+}
+
+TEST(Systematic, SaysWhenTheTimeDidNotSuffice) {
+  SystematicOptions options = With(2, 1);
+  options.seconds = 0.3;
+  EXPECT_FALSE(Enumerate(ToyAddsOnce(Fault::kNone), options).complete);
+}
+
+// A lost addition needs one switch between a load and its store, and no death.
+TEST(Systematic, FindsARaceWithOneSwitchAndNotWithNone) {
+  const Program racing = ToyAddsOnce(Fault::kRace);
+  const SystematicResult none = Enumerate(racing, With(0, 0));
+  EXPECT_TRUE(none.complete);
+  EXPECT_EQ(none.violations, 0u);
+  EXPECT_EQ(none.schedules, 2u);
+  const SystematicResult one = Enumerate(racing, With(1, 0));
+  ASSERT_GT(one.violations, 0u);
+  EXPECT_THAT(one.failures[0].text, HasSubstr("calls returned"));
+  const auto replay = SimReplay::Parse(one.failures[0].where);
+  ASSERT_TRUE(replay.has_value()) << one.failures[0].where;
+  EXPECT_EQ(replay->ToString(), one.failures[0].where);
+  const SimResult again = Replay(racing, *replay, false);
+  ASSERT_EQ(again.violations, 1u);
+  EXPECT_EQ(again.failures[0].text, one.failures[0].text);
+}
+
+TEST(Systematic, FindsADeathThatTearsTheWords) {
+  for (const Fault fault : {Fault::kNoUndo, Fault::kLogTooLate}) {
+    const SystematicResult result = Enumerate(ToyAddsOnce(fault), With(0, 1));
+    ASSERT_GT(result.violations, 0u);
+    EXPECT_THAT(result.failures[0].text, HasSubstr("left is not right"));
+  }
+}
+
+// The repair forgets what it was about to do: only a second death, of the repairer, shows it.
+TEST(Systematic, FindsARepairThatCannotBeRepeatedOnlyByASecondDeath) {
+  const Operation carry = ToyCarry(Fault::kRepairForgets);
+  const Program alone = AloneProgramsOf({carry})[0];
+  const SystematicResult one = Enumerate(alone, With(0, 1));
+  EXPECT_TRUE(one.complete);
+  EXPECT_EQ(one.violations, 0u);
+  const SystematicResult two = Enumerate(alone, With(0, 2));
+  ASSERT_GT(two.violations, 0u);
+  EXPECT_THAT(two.failures[0].text, HasSubstr("the credit is 99"));
+  const SystematicResult right =
+      Enumerate(AloneProgramsOf({ToyCarry(Fault::kNone)})[0], With(0, 2));
+  EXPECT_TRUE(right.complete);
+  EXPECT_EQ(right.violations, 0u);
+  EXPECT_EQ(right.one_in, 1u);
+}
+
+TEST(Systematic, GoesOnBehindAScriptThatCrashes) {
+  SystematicOptions options = With(0, 1);
+  options.failures_max = 16;
+  const SystematicResult result = Enumerate(ToyAddsOnce(Fault::kAuditCrashes), options);
+  ASSERT_GT(result.violations, 1u);
+  EXPECT_NE(result.failures[0].where, result.failures[1].where);
+  EXPECT_THAT(result.failures[0].text, HasSubstr("crashed"));
+}
+
+TEST(Pairs, AreMadeOfOperationsOverLikeWorlds) {
+  const std::vector<Operation> operations = {ToyAdd(Fault::kNone), ToyCarry(Fault::kNone)};
+  const std::vector<Program> pairs = PairProgramsOf(operations);
+  ASSERT_EQ(pairs.size(), 3u);
+  EXPECT_EQ(pairs[1].name, "pair Add, fault 0 + Carry, fault 0");
+  const SystematicResult result = Enumerate(pairs[1], With(1, 0));
+  EXPECT_TRUE(result.complete);
+  EXPECT_EQ(result.violations, 0u);
+  EXPECT_GT(result.schedules, 8u);
+  Operation alone = ToyCarry(Fault::kNone);
+  alone.alone = true;
+  EXPECT_EQ(PairProgramsOf({ToyAdd(Fault::kNone), alone}).size(), 1u);
+}
+
+}  // namespace
+}  // namespace thole::shm::testing
