@@ -1,7 +1,6 @@
 #include "thole/shm/audit.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 
 #include "segment_files.h"
@@ -85,7 +84,7 @@ void AuditLane(const Segment& segment, LaneData& lane, bool free_slot, const std
 // S1 and S2, of the bytes as they are now.
 void AuditHeader(const Segment& segment, Findings& findings) {
   SegmentHeaderData copy{};
-  std::memcpy(static_cast<void*>(&copy), segment.view().base(), sizeof copy);  // payload: own copy
+  CopyFacts(segment.view().base(), copy);
   const auto facts = CheckFacts("the header", copy, segment.view().size_bytes());
   if (!facts.ok()) findings.Add("S1", 0, std::string(facts.message()));
   const auto tables = CheckTables("the header", copy);

@@ -168,7 +168,7 @@ absl::Status Segment::Adopt(const Place& place, void* base, uint64_t mapped_byte
   // TRUST: a private copy is checked and used; the shared header's static part is not read again.
   header_ = static_cast<SegmentHeaderData*>(base);
   SegmentHeaderData copy{};
-  std::memcpy(static_cast<void*>(&copy), base, sizeof copy);  // payload: the static facts
+  CopyFacts(base, copy);
   if (auto checked = CheckHeader(place.Describe(), copy, mapped_bytes); !checked.ok())
     return checked;
   view_ = SegmentView(base, copy.size_bytes);  // the smaller of header and file

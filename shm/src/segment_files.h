@@ -30,6 +30,9 @@ class File {
 };
 
 uint64_t StaticCheck(const SegmentHeaderData& header);
+/// Copies the facts that are written before anybody sees the segment, and not the words that others
+/// change meanwhile.
+void CopyFacts(const void* base, SegmentHeaderData& copy);
 /// Participants and lanes; CheckOptions looks at size and mode as well.
 absl::Status CheckCounts(const SegmentOptions& options);
 absl::Status CheckOptions(const SegmentOptions& options);

@@ -105,6 +105,17 @@ SegmentOptions WithDefaults(SegmentOptions options, uint64_t size_bytes) {
   return options;
 }
 
+void CopyFacts(const void* base, SegmentHeaderData& copy) {
+  auto* bytes = static_cast<std::byte*>(static_cast<void*>(&copy));
+  const auto take = [&](size_t from, size_t to) {
+    const auto* source = static_cast<const std::byte*>(base) + from;
+    std::memcpy(bytes + from, source, to - from);  // payload: the facts
+  };
+  take(0, offsetof(SegmentHeaderData, boot_id));
+  take(offsetof(SegmentHeaderData, static_check), offsetof(SegmentHeaderData, frozen));
+  take(offsetof(SegmentHeaderData, lane_areas), sizeof copy);
+}
+
 uint64_t StaticCheck(const SegmentHeaderData& header) {
   uint32_t sum = Crc32c(&header, offsetof(SegmentHeaderData, boot_id));
   sum = Crc32c(&header.slots_offset, 3 * sizeof(uint64_t), sum);
