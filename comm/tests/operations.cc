@@ -15,6 +15,11 @@ using shm::testing::World;
 
 CommProcess& Of(Process& process) { return CommWorld::Of(process); }
 
+// Long enough for a heap that another process of a pair holds.
+Deadline Soon(Process& process) {
+  return shm::testing::In(process, std::chrono::milliseconds(100));
+}
+
 void Send(Process& process, const char* channel, uint64_t id) {
   (void)Of(process).channel(channel).Send(1, Note::Of(id), Deadline::Now());
 }
@@ -23,7 +28,7 @@ void Receive(Process& process, const char* channel) {
   if (message.ok()) Of(process).held.push_back(*std::move(message));
 }
 ZeroCopyWriter Reserve(Process& process, const char* channel, uint64_t id, uint64_t size) {
-  auto writer = Of(process).channel(channel).SendZeroCopy(1, size, Deadline::Now());
+  auto writer = Of(process).channel(channel).SendZeroCopy(1, size, Soon(process));
   const Note note = Note::Of(id);
   std::memcpy(writer->bytes().data(), &note, sizeof(note));
   return *std::move(writer);
