@@ -290,7 +290,7 @@ THOLE_PROGRAM({.component = "shm",
                      if (random.Chance(2)) return;
                      (void)process.attachment().Leave(Deadline::Never());
                      const std::unique_ptr<Process> next = MakeSuccessor(world, process);
-                     if (!next->attachment().Join("second").ok()) return;
+                     if (next == nullptr || !next->attachment().Join("second").ok()) return;
                      MoveOnce(world, *next, 0, random, Deadline::Never());
                    },
                .check = CheckMoves,

@@ -1,5 +1,6 @@
 #include "test_pool.h"
 
+#include <algorithm>
 #include <bit>
 #include <string>
 
@@ -59,12 +60,16 @@ TestPool::TestPool(const shm::Segment& segment) {
   const auto root = segment.Root(shm::ComponentId::kAlloc, 1);
   data_ = segment.view().At<TestPoolData>(root->offset);
   blocks_ = root->offset + sizeof(TestPoolData);
+  // TRUST: read once, by what a pool can be.
+  const uint64_t fit = root->size_bytes - sizeof(TestPoolData);
+  block_bytes_ = std::clamp<uint64_t>(data_->block_bytes, 1, fit);
+  count_ = std::min<uint64_t>({data_->blocks, uint64_t{kNone}, fit / block_bytes_});
 }
 
 uint32_t TestPool::IndexOf(uint64_t offset) const noexcept {
-  if (offset < blocks_ || (offset - blocks_) % data_->block_bytes != 0) return kNone;
-  const uint64_t index = (offset - blocks_) / data_->block_bytes;
-  return index < data_->blocks ? static_cast<uint32_t>(index) : kNone;
+  if (offset < blocks_ || (offset - blocks_) % block_bytes_ != 0) return kNone;
+  const uint64_t index = (offset - blocks_) / block_bytes_;
+  return index < count_ ? static_cast<uint32_t>(index) : kNone;
 }
 
 BlockResult TestPool::Change(shm::Lane& lane, shm::Deadline deadline, uint64_t set, uint64_t clear,
@@ -82,7 +87,7 @@ BlockResult TestPool::Change(shm::Lane& lane, shm::Deadline deadline, uint64_t s
 
 BlockResult TestPool::AllocateTo(shm::Lane& lane, shm::LoanRef loan, uint64_t size_bytes, uint64_t,
                                  shm::Deadline deadline) noexcept {
-  if (size_bytes > data_->block_bytes) return BlockResult::kTooLarge;
+  if (size_bytes > block_bytes_) return BlockResult::kTooLarge;
   if (shm::Lock(lane, data_->lock, deadline) != shm::LockResult::kOk) return BlockResult::kBusy;
   const uint64_t free_blocks = data_->free_blocks;
   if (free_blocks == 0) {
@@ -117,7 +122,7 @@ BlockResult TestPool::FreeLoan(shm::Lane& lane, shm::LoanRef loan,
 
 uint64_t TestPool::BlockSize(uint64_t offset) const noexcept {
   const uint32_t index = IndexOf(offset);
-  return index < kNone && (data_->free_blocks >> index & 1) == 0 ? data_->block_bytes : 0;
+  return index < kNone && (data_->free_blocks >> index & 1) == 0 ? block_bytes_ : 0;
 }
 
 uint32_t TestPool::free_count() const {
@@ -126,7 +131,7 @@ uint32_t TestPool::free_count() const {
 
 void TestPool::Audit(const shm::Holders& holders, shm::Findings& findings) const {
   const uint64_t free_blocks = data_->free_blocks;
-  for (uint32_t i = 0; i < data_->blocks; ++i) {
+  for (uint32_t i = 0; i < count_; ++i) {
     const auto held = holders.by_block().find(OffsetOf(i));
     size_t count = free_blocks >> i & 1;
     std::string who = count != 0 ? "the pool" : "";

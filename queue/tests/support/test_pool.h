@@ -44,7 +44,7 @@ class TestPool final : public shm::BlockSource {
 
   /// Every block must have exactly one holder: the pool, or one of `holders`.
   void Audit(const shm::Holders& holders, shm::Findings& findings) const;
-  uint64_t OffsetOf(uint32_t index) const { return blocks_ + index * data_->block_bytes; }
+  uint64_t OffsetOf(uint32_t index) const { return blocks_ + index * block_bytes_; }
   uint32_t free_count() const;
   /// The two repair parts of this pool.
   std::vector<std::shared_ptr<shm::RepairPart>> RepairParts();
@@ -57,7 +57,9 @@ class TestPool final : public shm::BlockSource {
   uint32_t IndexOf(uint64_t offset) const noexcept;
 
   TestPoolData* data_;
-  uint64_t blocks_;
+  uint64_t blocks_;  // offset
+  uint64_t count_;
+  uint64_t block_bytes_;
 };
 
 }  // namespace thole::queue::testing

@@ -83,8 +83,14 @@ void SimCore::RunPhase(const SimPlan& plan) {
     }
     weak_memory_->Begin(plan.seed ^ kSeedOfLoads);
   }
-  alone_ = std::has_single_bit(ready_) && late_ == 0 && !trace_ && plan.script == nullptr &&
-           plan.conflicts == nullptr;
+  if (plan.hostile) {
+    if (hostile_peer_ == nullptr) hostile_peer_ = std::make_unique<HostilePeer>(view(0), bytes_);
+    hostile_peer_->Begin(plan.seed ^ kSeedOfLoads);
+  }
+  cut_off_ = false;
+  busy_since_.fill(0);
+  alone_ = std::has_single_bit(ready_) && late_ == 0 && !trace_ && !plan.patient &&
+           plan.script == nullptr && plan.conflicts == nullptr;
   conflicts_.Begin(plan.conflicts, bytes_);
   conflict_before_.fill(true);
   if (plan.script != nullptr) points_.clear();
@@ -183,7 +189,10 @@ int SimCore::ChooseSleeper() {
   if (first < 0) return -1;
   const int64_t until = until_[static_cast<size_t>(first)];
   if (until == std::numeric_limits<int64_t>::max()) {
-    if (current_ >= 0 && ready_ == 0) Violate("hang: everybody sleeps for ever");
+    if (current_ >= 0 && ready_ == 0) {
+      if (plan_.hostile || plan_.patient) EndPhase();
+      Violate("hang: everybody sleeps for ever");
+    }
     return -1;
   }
   now_ns_ = std::max(now_ns_, until);
@@ -212,6 +221,25 @@ int SimCore::Choose(bool not_current) {
 }
 
 void SimCore::DemoteCurrent() { priority_[current()] = --lowest_priority_; }
+
+void SimCore::EndPhase() {
+  cut_off_ = true;
+  FiberPlace nowhere;
+  SwitchFiber(nowhere, main_);
+  std::abort();  // the phase is over
+}
+
+/// Whoever waits for others in slices may do so for ever where bytes lie about them; whoever goes
+/// on without waiting is in a loop that does not end.
+void SimCore::TooMany() {
+  const uint64_t most = plan_.accesses_max;
+  const uint64_t busy = accesses_[current()] - busy_since_[current()];
+  if (plan_.hostile || plan_.patient) {
+    if (busy < most / 2) EndPhase();
+    if (busy < 2 * most) return;
+  }
+  Violate("hang: the run does not end within " + std::to_string(most) + " shared accesses");
+}
 
 void SimCore::AddPoint(bool matters, bool may_switch) {
   const uint32_t me = current();
@@ -257,10 +285,7 @@ void SimCore::CountAndMaybeDie(bool matters, bool may_switch) {
   now_ns_ += kAccessNs;
   ++total_;
   ++accesses_[me];
-  if (total_ > plan_.accesses_max) {
-    Violate("hang: the run does not end within " + std::to_string(plan_.accesses_max) +
-            " shared accesses");
-  }
+  if (total_ > plan_.accesses_max) TooMany();
   if (plan_.script != nullptr) {
     AddPoint(matters, may_switch);
     if (TakeEvent(true)) Die();
@@ -317,6 +342,7 @@ void SimCore::HandOver() {
   if (current_ < 0) return;
   CheckLastWrite();
   CountAndMaybeDie(true, false);
+  busy_since_[current()] = accesses_[current()];
   if (plan_.priorities) DemoteCurrent();
   MarkConflict(true);
   SwitchTo(Choose(true));
@@ -329,6 +355,7 @@ void SimCore::Sleep(int64_t until_ns) {
   MarkConflict(true);
   Trace("sleeps until", static_cast<uint64_t>(until_ns));
   const uint32_t me = current();
+  busy_since_[me] = accesses_[me];
   until_[me] = until_ns;
   // Drawn once for each sleep: drawn at each step of the others, a sleeper would hardly ever sleep
   // its time, and a run in which two wait in vain would not come to its end.
@@ -387,6 +414,8 @@ void SimCore::Access(uint64_t arena_offset, uint64_t bytes, bool write, bool pla
       MarkConflict(conflicts_.Note(current(), dead_, offset, bytes, write));
     }
   }
+  if (plan_.hostile && hostile_peer_->Strike(offset))
+    Trace("finds changed", hostile_peer_->where());
   if (plain && plan_.weak) weak_memory_->Plain(current(), offset, bytes, write);
   if (!write) return;
   last_write_ = arena_offset;

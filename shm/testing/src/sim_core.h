@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fiber.h"
+#include "hostile_peer.h"
 #include "sim_script.h"
 #include "weak_memory.h"
 
@@ -37,7 +38,10 @@ struct SimPlan {
   std::array<uint32_t, kFibersMax> death_after_call{};
   // If not null, nothing of the above counts but `accesses_max`: SimScript says what happens.
   const SimScript* script = nullptr;
-  bool weak = false;                 // loads may return what WeakMemory allows
+  bool weak = false;  // loads may return what WeakMemory allows
+  // Words are overwritten now and then (HostilePeer), and who only waits is cut off, not hung.
+  bool hostile = false;
+  bool patient = false;              // the same without the overwriting: for what comes after it
   ConflictMap* conflicts = nullptr;  // if not null, conflicts of the phase are added to it
 };
 
@@ -88,6 +92,8 @@ class SimCore {
   uint64_t OffsetInImage(uint64_t arena_offset) const { return arena_offset & (stride_ - 1); }
   /// Null unless the phase has a weak memory.
   WeakMemory* weak() { return plan_.weak && in_fiber() ? weak_memory_.get() : nullptr; }
+  /// Whether the last phase ended although some still waited.
+  bool cut_off() const { return cut_off_; }
   uint64_t stale_loads() const { return weak_memory_ == nullptr ? 0 : weak_memory_->stale_loads(); }
   /// After an access that the caller performed itself: pointers stored?
   void CheckLastWrite();
@@ -103,6 +109,9 @@ class SimCore {
   void AddPoint(bool matters, bool may_switch);
   void MarkConflict(bool conflict) { conflict_before_[current()] = conflict; }
   void Stall();
+  /// More accesses than a phase may have.
+  void TooMany();
+  [[noreturn]] void EndPhase();
   void GoOn(uint32_t fiber);
   /// Chooses who goes on. -1: nobody can.
   int Choose(bool not_current);
@@ -119,6 +128,7 @@ class SimCore {
   std::byte* arena_;
   DeathHook on_death_;
   std::unique_ptr<WeakMemory> weak_memory_;
+  std::unique_ptr<HostilePeer> hostile_peer_;
   std::array<std::unique_ptr<Fiber>, kFibersMax> fibers_;
   std::array<std::function<void()>, kFibersMax> bodies_;
   FiberPlace main_;
@@ -138,6 +148,8 @@ class SimCore {
   int64_t lowest_priority_ = 0;
   std::array<uint64_t, kFibersMax> accesses_{};
   std::array<uint32_t, kFibersMax> calls_{};
+  std::array<uint64_t, kFibersMax> busy_since_{};  // accesses of the fiber when it last waited
+  bool cut_off_ = false;
   uint64_t total_ = 0;
   uint64_t budget_ = 0;      // accesses until the next choice
   uint64_t last_write_ = 0;  // arena offset

@@ -32,9 +32,10 @@ std::string Json(const SimResult& result) {
   char numbers[300];
   std::snprintf(numbers, sizeof(numbers),
                 "\"runs\": %llu, \"accesses\": %llu, \"deaths\": %llu, \"repairs\": %llu, "
-                "\"stale\": %llu, \"violations\": %llu, ",
+                "\"stale\": %llu, \"cut_off\": %llu, \"violations\": %llu, ",
                 Number{result.runs}, Number{result.accesses}, Number{result.deaths},
-                Number{result.repairs}, Number{result.stale_loads}, Number{result.violations});
+                Number{result.repairs}, Number{result.stale_loads}, Number{result.cut_off},
+                Number{result.violations});
   return "{\"program\": " + JsonText(result.program) + ", " + numbers +
          "\"failures\": " + JsonFailures(result.failures) + "}";
 }
@@ -122,6 +123,7 @@ int SimulateAll(const HarnessOptions& options, const std::vector<const Program*>
                        .seconds = SecondsOf(options) / static_cast<double>(chosen.size()),
                        .runs = options.count,
                        .weak = options.weak,
+                       .hostile = options.hostile,
                        .in_process = options.in_process};
   std::printf("%-44s %9s %12s %9s %9s %10s\n", "program", "runs", "accesses", "deaths", "repairs",
               "violations");
@@ -132,11 +134,17 @@ int SimulateAll(const HarnessOptions& options, const std::vector<const Program*>
     Print(result);
     sum.runs += result.runs;
     sum.deaths += result.deaths;
+    sum.stale_loads += result.stale_loads;
+    sum.cut_off += result.cut_off;
     sum.violations += result.violations;
     json += (json.empty() ? "" : ",\n ") + Json(result);
   }
   std::printf("%zu programs, %llu runs, %llu deaths, %llu violations\n", chosen.size(),
               Number{sum.runs}, Number{sum.deaths}, Number{sum.violations});
+  if (options.weak) std::printf("%llu loads returned something old\n", Number{sum.stale_loads});
+  if (options.hostile) {
+    std::printf("%llu runs cut off: somebody waited for what was a lie\n", Number{sum.cut_off});
+  }
   if (!options.json.empty() && !WriteFile(options.json, "[" + json + "]\n")) return -1;
   return static_cast<int>(sum.violations);
 }

@@ -12,6 +12,7 @@ namespace {
 
 // For the phases in which nobody is to die: an audit may walk for long, but not for ever.
 constexpr uint64_t kAloneAccessesMax = 20'000'000;
+constexpr uint64_t kPatientAccessesMax = 500'000;
 constexpr uint32_t kSwitchOneIn[] = {1, 2, 4, 16, 64};
 constexpr uint32_t kStallOneIn[] = {0, 0, 4, 16};
 constexpr uint32_t kDemotions = 3;
@@ -52,7 +53,8 @@ void SimRun::Choose(const SimReplay& replay, Random& random) {
   plan_.death_at.fill(kNoDeath);
   plan_.conflicts = conflicts_;
   plan_.weak = replay.mode == SimMode::kWeak;
-  if (plan_.weak) plan_.priorities = random.Chance(4);
+  plan_.hostile = replay.mode == SimMode::kHostile;
+  if (plan_.weak || plan_.hostile) plan_.priorities = random.Chance(4);
   if (replay.mode == SimMode::kScript) return ChooseByScript(replay);
   for (uint32_t i = 0; i < kDemotions; ++i) {
     plan_.demotions.push_back(1 + random.Below(replay.horizon * program_.processes + 1));
@@ -148,6 +150,11 @@ void SimRun::RepairerBody(uint32_t fiber) {
   const bool first_repairs = plan_.script != nullptr || Random(Mix(seed_, fiber)).Chance(2);
   if (first_repairs) process.attachment().RepairAll();
   if (plan_.script != nullptr) return;  // it does nothing that is not a repair
+  if (plan_.hostile) {                  // what a world opens in a seat may not be there any more
+    process.attachment().Join("repairer").IgnoreError();
+    process.attachment().RepairAll();
+    return;
+  }
   // Without a free seat it does not join; what it could repair is repaired by then.
   if (process.attachment().Join("repairer").ok()) world_->Joined(process);
   process.attachment().RepairAll();
@@ -170,6 +177,7 @@ void SimRun::RunTogether() {
 /// Everybody is dead or idle: what the dead left is repaired, then counted.
 void SimRun::Finish(uint32_t died) {
   uint32_t judge = kSetup;
+  if (plan_.hostile) return Survive(*processes_[judge]);
   if (fresh_survivor_) {
     Alone(survivor(), [&] {
       std::unique_ptr<Process> fresh = MakeProcess(*world_, kernel_, View(survivor()), &error_);
@@ -187,6 +195,27 @@ void SimRun::Finish(uint32_t died) {
   }
   if (!error_.empty() || !core_.violation().empty()) return;
   Alone(judge, [&] { Judge(*processes_[judge], died); });
+}
+
+/// After a hostile peer nothing is demanded of what is found, only that looking for it ends.
+void SimRun::Survive(Process& survivor) {
+  Findings ignored;
+  SimPlan plan;
+  plan.accesses_max = kPatientAccessesMax;
+  plan.switch_one_in = 1 << 20;
+  plan.death_at.fill(kNoDeath);
+  plan.patient = true;
+  const std::function<void()> works[] = {
+      [&] { survivor.attachment().RepairAll(); },
+      [&] { AuditSegment(survivor.attachment().segment(), ignored); },
+      [&] { world_->Audit(survivor, ignored); },
+  };
+  for (const auto& work : works) {
+    core_.Add(kSetup, work);
+    core_.RunPhase(plan);
+    cut_off_ = cut_off_ || core_.cut_off();
+    if (!core_.violation().empty() || core_.cut_off()) return;
+  }
 }
 
 void SimRun::Judge(Process& survivor, uint32_t died) {
@@ -210,6 +239,7 @@ SimOutcome SimRun::Run(const SimReplay& replay) {
   Choose(replay, random);
   core_.Reset();
   error_.clear();
+  cut_off_ = false;
   std::memcpy(core_.view(kSetup), pristine_.get(), pristine_bytes_);
   kernel_ = std::make_shared<FakeKernel>(16);
   kernel_->SetScheduler(this, &core_.clock());
@@ -220,6 +250,7 @@ SimOutcome SimRun::Run(const SimReplay& replay) {
     RunTogether();
     outcome.accesses = core_.accesses_total();
     outcome.stale_loads = core_.stale_loads();
+    cut_off_ = core_.cut_off();
     for (uint32_t i = 1; i < first_repairer() + repairers_; ++i) {
       if (i < first_repairer()) outcome.longest = std::max(outcome.longest, core_.accesses(i));
       if (plan_.script == nullptr && plan_.death_at[i] != kNoDeath && !core_.died(i)) {
@@ -235,6 +266,7 @@ SimOutcome SimRun::Run(const SimReplay& replay) {
   for (const auto& process : processes_) {
     if (process != nullptr) outcome.repairs += process->attachment().repairs_done();
   }
+  outcome.cut_off = cut_off_;
   outcome.violation = core_.violation().empty() ? error_ : core_.violation();
   Clear();
   return outcome;

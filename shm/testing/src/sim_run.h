@@ -19,6 +19,7 @@ struct SimOutcome {
   uint32_t deaths = 0;
   uint64_t repairs = 0;
   uint64_t stale_loads = 0;  // in a weak memory
+  bool cut_off = false;      // with a hostile peer: somebody waited for what was a lie
   std::string violation;     // "" = none
 };
 
@@ -67,6 +68,7 @@ class SimRun final : private FakeScheduler {
   void RepairerBody(uint32_t fiber);
   void Finish(uint32_t died);
   void Judge(Process& survivor, uint32_t died);
+  void Survive(Process& survivor);
   void Clear();
 
   const Program& program_;
@@ -86,6 +88,7 @@ class SimRun final : private FakeScheduler {
   std::shared_ptr<FakeKernel> kernel_;
   std::unique_ptr<World> world_;
   std::array<std::unique_ptr<Process>, kFibersMax> processes_;
+  bool cut_off_ = false;
   std::string error_;
 };
 

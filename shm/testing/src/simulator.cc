@@ -16,7 +16,7 @@ constexpr double kChildSeconds = 1;  // what fibers leaked goes with the child
 constexpr uint64_t kChildRuns = 4000;
 constexpr uint64_t kLearningRuns = 20;  // without deaths: how long is a run?
 // ChildReport::counters.
-enum Counter { kRuns, kAccesses, kDeaths, kRepairs, kLongest, kStaleLoads };
+enum Counter { kRuns, kAccesses, kDeaths, kRepairs, kLongest, kStaleLoads, kCutOff };
 
 double Now() {
   timespec now{};
@@ -28,11 +28,12 @@ std::string NameOf(const Program& program) { return program.component + "/" + pr
 
 void RunOnce(SimRun& run, const SimReplay& replay, ChildReport& report) {
   report.SetCurrent(replay.ToString());
+  report.counters[kRuns] += 1;  // before it runs: one that crashes counts too
   const SimOutcome outcome = run.Run(replay);
-  report.counters[kRuns] += 1;
   report.counters[kAccesses] += outcome.accesses;
   report.counters[kDeaths] += outcome.deaths;
   report.counters[kRepairs] += outcome.repairs;
+  report.counters[kCutOff] += outcome.cut_off ? 1 : 0;
   report.counters[kStaleLoads] += outcome.stale_loads;
   report.counters[kLongest] = std::max(report.counters[kLongest], outcome.longest);
   if (!outcome.violation.empty()) report.AddFailure(replay.ToString(), outcome.violation);
@@ -52,6 +53,7 @@ void RunBatch(const Program& program, const SimOptions& options, uint64_t first,
     const uint64_t number = first + i;
     replay.seed = Random(options.seed * 0x9e3779b97f4a7c15 + number).Next();
     replay.mode = options.weak      ? SimMode::kWeak
+                  : options.hostile ? SimMode::kHostile
                   : number % 4 == 3 ? SimMode::kPriorities
                   : number % 4 == 1 ? SimMode::kSweep
                                     : SimMode::kRandom;
@@ -71,6 +73,7 @@ SimResult ResultOf(const Program& program, const ChildReport& report) {
   result.accesses = report.counters[kAccesses];
   result.deaths = report.counters[kDeaths];
   result.repairs = report.counters[kRepairs];
+  result.cut_off = report.counters[kCutOff];
   result.stale_loads = report.counters[kStaleLoads];
   result.violations = report.failures;
   result.failures = report.Failures();
@@ -102,7 +105,7 @@ std::optional<SimReplay> SimReplay::Parse(std::string_view text) {
   replay.program = text.substr(0, cut[0]);
   if (cut[1] != cut[0] + 2) return std::nullopt;
   const char mode = text[cut[0] + 1];
-  if (std::string_view("rpsxw").find(mode) == std::string_view::npos) return std::nullopt;
+  if (std::string_view("rpsxwh").find(mode) == std::string_view::npos) return std::nullopt;
   replay.mode = static_cast<SimMode>(mode);
   replay.seed = std::strtoull(std::string(text.substr(cut[1] + 1)).c_str(), nullptr, 0);
   const std::string last(text.substr(cut[2] + 1));
@@ -137,9 +140,7 @@ SimResult Simulate(const Program& program, const SimOptions& options) {
     } else {
       RunInChild(*report, options.stall_seconds, work);
     }
-    const uint64_t done = report->counters[kRuns] - before;
-    // The run that crashed its child counts too, and is not tried again.
-    started += std::max<uint64_t>(done, 1);
+    started += report->counters[kRuns] - before;
     if (horizon == 0) horizon = std::max<uint64_t>(report->counters[kLongest], 8);
   }
   return ResultOf(program, *report);

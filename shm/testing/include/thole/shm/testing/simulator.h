@@ -34,6 +34,7 @@ enum class SimMode : char {
   kPriorities = 'p',  ///< the most important one goes on; priorities change at a few random points
   kSweep = 's',       ///< random, but one after the other each process dies at each of its accesses
   kWeak = 'w',        ///< random or by priorities, and loads return what the memory model allows
+  kHostile = 'h',     ///< random or by priorities, and a hostile peer overwrites words meanwhile
   kScript = 'x',      ///< nothing is random: a script names the switches and deaths (systematic.h)
 };
 
@@ -56,6 +57,7 @@ struct SimOptions {
   uint64_t runs = 0;           ///< at least so many runs
   uint32_t failures_max = 16;  ///< stops there: more would say the same
   bool weak = false;           ///< all runs in mode kWeak, else the first three modes by turns
+  bool hostile = false;        ///< all runs in mode kHostile
   bool in_process = false;     ///< no child: for a debugger
   double stall_seconds = 20;   ///< a run that takes longer is stuck outside of the image
 };
@@ -66,6 +68,7 @@ struct SimResult {
   uint64_t accesses = 0;
   uint64_t deaths = 0;       // of processes and repairers
   uint64_t repairs = 0;      // slots that repairers freed while others ran
+  uint64_t cut_off = 0;      // in mode kHostile: runs in which somebody waited in vain
   uint64_t stale_loads = 0;  // in mode kWeak: loads that returned something old
   uint64_t violations = 0;
   std::vector<Failure> failures;  // the first ones; `where` is a replay string
