@@ -64,7 +64,9 @@ def main(suffix, what, columns, bad, description):
     everything, broken = [], []
     for program in found:
         if options.filter:
-            listed = subprocess.run([program, "--list"], stdout=subprocess.PIPE, text=True).stdout
+            listed = subprocess.run(
+                [program, *arguments, "--list"], stdout=subprocess.PIPE, text=True
+            ).stdout
             if options.filter not in listed:
                 continue
         status, results = run(

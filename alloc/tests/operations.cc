@@ -177,9 +177,11 @@ void HoldMuch(HeapProcess& me) {
   std::vector<LoanRef> loans;
   for (uint32_t i = 0; i < 2 * shm::kInlineLoans + 5; ++i) loans.push_back(me.Take(call));
   for (uint32_t i = 0; i < loans.size(); i += 19) {
+    if (!loans[i]) return;
     static_cast<void>(me.heap().AllocateTo(call.lane(), loans[i], 40 + i, 16, Deadline::Never()));
   }
   const LoanRef last = loans.back();
+  if (!last) return;  // a hostile peer: no chunk was to be had
   static_cast<void>(me.heap().AllocateTo(call.lane(), last, 99, 16, Deadline::Never()));
   LaneData& lane = call.lane().data();
   lane.block_intent.store(loans[0]->block.load(), std::memory_order_release);
@@ -231,6 +233,7 @@ void WorkAtRandom(Process& process, uint32_t index, Random& random) {
     const uint64_t size = 1 + random.Below(900);
     if (choice < 3) {
       const LoanRef loan = me.Take(call);
+      if (!loan) continue;  // a hostile peer: no chunk was to be had
       static_cast<void>(
           me.heap().AllocateTo(call.lane(), loan, size, 16 << random.Below(4), Deadline::Never()));
       loans.push_back(loan);
@@ -285,6 +288,65 @@ Program DieWithLoans() {
   return program;
 }
 THOLE_PROGRAM(DieWithLoans());
+
+// Two processes, one call each, on blocks that lie next to one another: all orders of them can be
+// run through.
+class NeighbourWorld final : public HeapWorld {
+ public:
+  std::vector<LoanRef> loans[2];
+};
+
+enum class Small : uint8_t { kAllocate, kFree, kTryFree, kShrink };
+constexpr const char* kSmallNames[] = {"AllocateTo", "FreeLoan", "TryFreeLoan", "Shrink"};
+
+void DoSmall(HeapProcess& me, Small what, LoanRef mine) {
+  Call call = me.attachment().Enter(1);
+  const Deadline deadline = Deadline::Never();
+  if (what == Small::kAllocate) {
+    const LoanRef loan = me.Take(call);
+    if (loan) static_cast<void>(me.heap().AllocateTo(call.lane(), loan, 70, 16, deadline));
+  } else if (what == Small::kFree) {
+    static_cast<void>(me.heap().FreeLoan(call.lane(), mine, deadline));
+  } else if (what == Small::kTryFree) {
+    static_cast<void>(me.heap().TryFreeLoan(call.lane(), mine));
+  } else {
+    static_cast<void>(me.heap().Shrink(call.lane(), mine, 10, deadline));
+  }
+}
+
+Program TwoSmall(Small first, Small second) {
+  Program program;
+  program.component = "alloc";
+  program.name = std::string("two small ") + kSmallNames[static_cast<int>(first)] + " + " +
+                 kSmallNames[static_cast<int>(second)];
+  program.processes = 2;
+  program.make_world = [] { return std::make_unique<NeighbourWorld>(); };
+  program.prepare_joined = [](World& world, const std::vector<Process*>& processes, Random&) {
+    for (uint32_t i = 0; i < 6; ++i) {  // by turns, so that neighbours belong to the other
+      HeapProcess& me = Of(*processes[i % 2]);
+      Call call = me.attachment().Enter(1);
+      const LoanRef loan = me.Take(call);
+      static_cast<void>(me.heap().AllocateTo(call.lane(), loan, 200, 16, Deadline::Never()));
+      static_cast<NeighbourWorld&>(world).loans[i % 2].push_back(loan);
+    }
+  };
+  program.body = [first, second](World& world, Process& process, uint32_t index, Random&) {
+    const LoanRef mine = static_cast<NeighbourWorld&>(world).loans[index][1];
+    DoSmall(Of(process), index == 0 ? first : second, mine);
+  };
+  return program;
+}
+#define ALLOC_TWO(first, second) THOLE_PROGRAM(TwoSmall(Small::first, Small::second))
+ALLOC_TWO(kAllocate, kAllocate);
+ALLOC_TWO(kAllocate, kFree);
+ALLOC_TWO(kAllocate, kTryFree);
+ALLOC_TWO(kAllocate, kShrink);
+ALLOC_TWO(kFree, kFree);
+ALLOC_TWO(kFree, kTryFree);
+ALLOC_TWO(kFree, kShrink);
+ALLOC_TWO(kTryFree, kTryFree);
+ALLOC_TWO(kTryFree, kShrink);
+ALLOC_TWO(kShrink, kShrink);
 
 }  // namespace
 }  // namespace thole::alloc

@@ -20,7 +20,11 @@ RegistryWorld& Ledger(World& world) { return static_cast<RegistryWorld&>(world);
 
 Deadline Later(Process& process) { return In(process, std::chrono::seconds(60)); }
 
-shm::Word64& StampOf(const BufferHandle& handle) { return *handle.As<shm::Word64>(); }
+// A word of nobody when a hostile peer damaged the entry: then there are no bytes.
+shm::Word64& StampOf(World& world, const BufferHandle& handle) {
+  auto* stamp = handle.As<shm::Word64>();
+  return stamp != nullptr ? *stamp : static_cast<RegistryWorld&>(world).nowhere;
+}
 
 void ReportWrong(World& world, Findings& findings) {
   for (const auto& text : Ledger(world).wrong) findings.Add("ledger", 0, text);
@@ -71,19 +75,20 @@ void CreateRemoveAcquire(World& world, Process& process, uint32_t index, Random&
         const Lifetime lifetime = random.Chance(2) ? Lifetime::kEphemeral : Lifetime::kPersistent;
         auto made = registry.Create(name, 64, {.lifetime = lifetime}, Later(process));
         if (!made.ok()) break;
-        if (StampOf(*made).load() != 0) Ledger(world).wrong.push_back(name + " came with bytes");
-        StampOf(*made).store(stamp);
+        if (StampOf(world, *made).load() != 0)
+          Ledger(world).wrong.push_back(name + " came with bytes");
+        StampOf(world, *made).store(stamp);
         if (random.Chance(2)) registry.Remove(name, Later(process)).IgnoreError();
-        if (StampOf(*made).load() != stamp)
+        if (StampOf(world, *made).load() != stamp)
           Ledger(world).wrong.push_back(name + " was overwritten");
         break;
       }
       case 1: {
         auto held = registry.Acquire(name, 0, 64, Later(process));
         if (!held.ok()) break;
-        const uint64_t before = StampOf(*held).load();
+        const uint64_t before = StampOf(world, *held).load();
         auto again = registry.Acquire(name, 0, 64, Later(process));
-        const uint64_t after = StampOf(*held).load();
+        const uint64_t after = StampOf(world, *held).load();
         if (before != 0 && before != after) Ledger(world).wrong.push_back(name + " lost its bytes");
         break;
       }
@@ -260,7 +265,10 @@ void UseQueue(World& world, Process& process, uint32_t index, Random& random) {
   if (!call) return;
   shm::Lane& lane = call.lane();
   if (published || registry.Hold(lane, place, Later(process)) == NameResult::kOk) {
-    shm::Word64& mine = member.attachment().view().At<shm::Word64>(place.offset)[index];
+    // TRUST: the offset by the view: a hostile peer may have been at the entry.
+    auto* bytes = member.attachment().view().At<shm::Word64>(place.offset + 8 * uint64_t{index});
+    if (bytes == nullptr) return;
+    shm::Word64& mine = *bytes;
     mine.store(index + 100);
     if (random.Chance(2)) (void)registry.MarkRemoved(lane, place, Later(process));
     if (mine.load() != index + 100) Ledger(world).wrong.emplace_back("a held queue was freed");

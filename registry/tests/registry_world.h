@@ -70,6 +70,7 @@ class RegistryWorld final : public shm::testing::World {
   // The ledger of a program: outside of the segment, it survives everybody.
   std::map<std::string, int> created;
   std::map<std::string, int> refused;
+  shm::Word64 nowhere{0};          // stands for bytes that a damaged entry does not give
   std::vector<std::string> wrong;  // what a process saw that cannot be
 
  private:

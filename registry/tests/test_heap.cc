@@ -62,7 +62,8 @@ class HeapRepair final : public shm::RepairPart {
     ForEachLoan(dead.survivor.view(), lane.data(), [&](LoanData& loan) {
       if (Read(loan.block) != 0) done = Free(lane, loan.block, 0, dead) && done;
     });
-    while (done && Read(lane.data().first_chunk) != 0) {
+    uint32_t left = shm::kChunksPerLane;
+    while (done && Read(lane.data().first_chunk) != 0 && left-- != 0) {
       Word64& first = lane.data().first_chunk;
       auto* chunk = dead.survivor.view().At<shm::LoanChunkData>(Read(first));
       if (chunk == nullptr) return true;
@@ -123,7 +124,7 @@ BlockResult TestHeap::AllocateTo(Lane& lane, shm::LoanRef loan, uint64_t size_by
     move.Set(data_->free_heads[number], Read(header->next));
   } else {
     const uint64_t at = Read(data_->end_of_blocks);
-    if (bytes > end_ - at) {
+    if (at > end_ || bytes > end_ - at) {
       Unlock(lane, data_->lock);
       return BlockResult::kFull;
     }
@@ -154,6 +155,10 @@ BlockResult TestHeap::Free(Lane& lane, Word64& holder, uint64_t next, LoanData* 
     return BlockResult::kInvalid;
   }
   const uint64_t number = Read(header->size_and_use) >> 32;
+  if (number >= kSizes) {  // a hostile peer, since BlockSize looked
+    Unlock(lane, data_->lock);
+    return BlockResult::kInvalid;
+  }
   const uint64_t bytes = sizeof(TestBlockData) + BytesOfSize(number);
   shm::Transaction move(lane);
   move.Set(header->size_and_use, number << 32);

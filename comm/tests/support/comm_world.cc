@@ -23,7 +23,8 @@ CommProcess::CommProcess(std::shared_ptr<shm::Attachment> attachment) : Process(
 Channel CommProcess::channel(const char* name) {
   auto connected =
       system_->ConnectChannel(name, shm::testing::In(*this, std::chrono::seconds(100)));
-  Require(connected.status(), "connect");
+  // Whatever a hostile peer made of the name: the calls of an empty handle say so.
+  if (!connected.ok()) return Channel(nullptr);
   return *std::move(connected);
 }
 

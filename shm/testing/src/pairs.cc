@@ -102,6 +102,7 @@ Program AloneOf(const Operation& operation) {
   program.body = [operation](World& world, Process& process, uint32_t index, Random& random) {
     if (index == 0) operation.act(world, process, random);
   };
+  program.killed_at_end = 1;
   if (operation.check) {
     program.check = [operation](World& world, Process& survivor, uint32_t, Findings& findings) {
       operation.check(world, survivor, findings);

@@ -253,7 +253,9 @@ SimOutcome SimRun::Run(const SimReplay& replay) {
     cut_off_ = core_.cut_off();
     for (uint32_t i = 1; i < first_repairer() + repairers_; ++i) {
       if (i < first_repairer()) outcome.longest = std::max(outcome.longest, core_.accesses(i));
-      if (plan_.script == nullptr && plan_.death_at[i] != kNoDeath && !core_.died(i)) {
+      const bool to_die = plan_.script == nullptr && plan_.death_at[i] != kNoDeath;
+      const bool at_end = i < first_repairer() && (program_.killed_at_end >> (i - 1) & 1) != 0;
+      if ((to_die || at_end) && !core_.died(i)) {
         kernel_->KillAllAt(core_.view(i));  // it dies after its last call
       } else if (!core_.died(i)) {
         continue;

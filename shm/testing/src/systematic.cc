@@ -28,7 +28,7 @@ class Enumeration {
   Enumeration(const Program& program, const SystematicOptions& options, ConflictMap& conflicts,
               ChildReport& report)
       : program_(program), options_(options), report_(report), run_(program) {
-    run_.set_conflicts(&conflicts);
+    if (options.switches != 0) run_.set_conflicts(&conflicts);
     one_in_ = std::max<uint64_t>(1, report.counters[kOneIn]);
   }
 
@@ -162,7 +162,8 @@ bool Enumeration::Advance(SimScript& script) {
 }
 
 void Enumeration::Learn(double end) {
-  for (uint64_t i = 0; i < kLearningRuns && Now() < end; ++i) {
+  const uint64_t runs = options_.switches == 0 ? 0 : kLearningRuns;
+  for (uint64_t i = 0; i < runs && Now() < end; ++i) {
     SimReplay replay{program_.component + "/" + program_.name, SimMode::kRandom, options_.seed + i,
                      i % 2 * 100};
     report_.SetCurrent(replay.ToString());

@@ -117,6 +117,9 @@ struct Program {
   std::function<void(World&, Process& survivor, uint32_t died, Findings&)> check = {};
   /// The processes have no seat when `body` gets them.
   bool joins_itself = false;
+  /// A bit for each process that is killed at the end of its body, if not before: as the victim of
+  /// an operation, whose checks expect what it held to come back.
+  uint32_t killed_at_end = 0;
   /// Shared accesses of one run after which it counts as hung.
   uint64_t accesses_max = 200'000;
 };

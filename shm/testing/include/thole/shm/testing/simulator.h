@@ -14,8 +14,8 @@
 //
 // Violations: what `check` and `Audit` find, a slot of the dead that stays, an access to another
 // process's mapping or beyond the end, a pointer stored in the image, a run that does not end, a
-// crash. Interleavings are sequentially consistent. What a killed fiber held on the process heap
-// leaks: the runs are split over short-lived children, so it stays bounded.
+// crash. Interleavings are sequentially consistent, except in mode kWeak. What a killed fiber held
+// on the process heap leaks: the runs are split over short-lived children, so it stays bounded.
 #pragma once
 
 #include <cstdint>
