@@ -95,6 +95,12 @@ function(thole_variant target variant sources depends)
     target_compile_definitions(${target} PUBLIC THOLE_CHECKED=1)
   endif()
   thole_library_headers(${target} "${variant}")
+  if(THOLE_FUZZERS)
+    if(NOT target MATCHES "^thole_testing")  # the fuzzer sees which branches of ours are new
+      target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+    endif()
+    target_link_options(${target} INTERFACE $<BUILD_INTERFACE:-fsanitize=fuzzer-no-link>)
+  endif()
 endfunction()
 
 function(thole_component name)

@@ -1,0 +1,37 @@
+#!/bin/bash -eu
+# Builds the fuzzers that run under a sanitizer, with the compiler and flags of the caller:
+#   CXX CXXFLAGS   instrumented for a fuzzer and a sanitizer
+#   LIB_FUZZING_ENGINE   what a fuzzer is linked with
+#   SRC OUT   sources, and where programs, corpora and dictionaries go
+# Abseil, GoogleTest, CLI11 and nlohmann-json are built here, for the C++ library of that compiler.
+# The fuzzers of the simulator and of forked processes are not built: they want no sanitizer.
+
+fetch() {  # name, repository, tag
+  [[ -d $SRC/$1 ]] || git clone -q --depth 1 --branch "$3" "$2" "$SRC/$1"
+}
+install() {  # name, cmake argument...
+  cmake -S "$SRC/$1" -B "$SRC/build-$1" -G Ninja -DCMAKE_CXX_STANDARD=20 \
+    -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX="$SRC/installed" "${@:2}"
+  cmake --build "$SRC/build-$1" --target install
+}
+fetch abseil-cpp https://github.com/abseil/abseil-cpp 20220623.1
+fetch googletest https://github.com/google/googletest v1.12.1
+fetch CLI11 https://github.com/CLIUtils/CLI11 v2.1.2
+fetch json https://github.com/nlohmann/json v3.11.2
+install abseil-cpp -DABSL_PROPAGATE_CXX_STD=ON
+install googletest
+install CLI11 -DCLI11_BUILD_TESTS=OFF -DCLI11_BUILD_EXAMPLES=OFF
+install json -DJSON_BuildTests=OFF
+
+# THOLE_SANITIZE only says that there is one: the flags are the caller's already.
+cmake -S "$SRC/thole" -B "$SRC/build-thole" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+  -DCMAKE_PREFIX_PATH="$SRC/installed" -DTHOLE_FUZZERS=ON -DTHOLE_SANITIZE="${SANITIZER:-address}" \
+  -DTHOLE_FUZZING_ENGINE="$LIB_FUZZING_ENGINE"
+cmake --build "$SRC/build-thole" --target fuzzers
+
+for program in "$SRC"/build-thole/fuzz/*_fuzzer; do
+  name=$(basename "$program" _fuzzer)
+  cp "$program" "$OUT/"
+  zip -q -j "$OUT/${name}_fuzzer_seed_corpus.zip" "$SRC/thole/fuzz/corpus/$name"/*
+  [[ ! -e $SRC/thole/fuzz/$name.dict ]] || cp "$SRC/thole/fuzz/$name.dict" "$OUT/${name}_fuzzer.dict"
+done
