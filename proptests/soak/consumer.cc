@@ -63,8 +63,8 @@ class Consumer : public MemberThread {
         Entry::Unpack(board_.stream(ack.stream).entries[ack.number % Stream::kPlaces].load());
     board_->AddFinding(("stream " + std::to_string(ack.stream) + ", message " +
                         std::to_string(ack.number) + ", attempt " + std::to_string(attempt) +
-                        ", to pid " + std::to_string(getpid()) + ": " + what + "; the ledger has " +
-                        entry.ToString())
+                        ", to consumer " + std::to_string(task_.index) + ": " + what +
+                        "; the ledger has " + entry.ToString())
                            .c_str());
   }
 
