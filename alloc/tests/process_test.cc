@@ -282,6 +282,73 @@ TEST(HeapRepair, WaitsForALiveHolderOfTheLockOnlyShortlyAndIsDoneLater) {
   EXPECT_EQ(AuditText(survivor.segment()), "none");
 }
 
+// What each part of a repair has to free while somebody alive holds the heap's lock.
+struct Leftover {
+  const char* name;
+  void (*leave)(Party& victim);
+};
+const Leftover kLeftovers[] = {
+    {"Intent",
+     [](Party& victim) {
+       const LoanRef loan = victim.Allocate(100);
+       victim.lane().data().block_intent = loan->block.load();
+     }},
+    {"Reserved",
+     [](Party& victim) {
+       EXPECT_EQ(
+           victim.heap->AllocateTo(victim.lane(), LoanRef(&victim.lane().data().reserved, 0, 0),
+                                   sizeof(shm::LoanChunkData), 64, Deadline::Never()),
+           BlockResult::kOk);
+     }},
+    {"Chunk",
+     [](Party& victim) {
+       std::vector<LoanRef> loans;
+       for (uint32_t i = 0; i <= shm::kInlineLoans; ++i) loans.push_back(victim.Allocate(100));
+       for (const LoanRef& loan : loans) victim.Free(loan);
+     }},
+};
+
+class HeapRepairOf : public ::testing::TestWithParam<Leftover> {};
+
+TEST_P(HeapRepairOf, IsDoneLaterWhenALiveOneHoldsTheLock) {
+  Party survivor(
+      MakeSegment({.size_bytes = 1 << 20, .participants_max = 4, .lanes_per_participant = 1}));
+  const int status = WaitFor(Fork([&] {
+    Party victim(Reopen(survivor.segment()), "victim");
+    GetParam().leave(victim);
+    kill(getpid(), SIGKILL);
+  }));
+  ASSERT_TRUE(WasKilled(status));
+  const uint64_t held = survivor.used();
+  ASSERT_GT(held, 0u);
+  shm::OwnerLockData& lock = ControlOf(survivor.segment()).lock;
+  ASSERT_EQ(shm::TryLock(survivor.lane(), lock), shm::LockResult::kOk);
+  EXPECT_EQ(survivor.attachment->RepairAll(), 0u);
+  EXPECT_EQ(survivor.used(), held) << "nobody may free behind the lock";
+  shm::Unlock(survivor.lane(), lock);
+  EXPECT_EQ(survivor.attachment->RepairAll(), 1u) << "the slot was kept for it";
+  EXPECT_EQ(survivor.used(), 0u);
+  EXPECT_EQ(AuditText(survivor.segment()), "none");
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, HeapRepairOf, ::testing::ValuesIn(kLeftovers),
+                         [](const auto& leftover) { return leftover.param.name; });
+
+TEST(HeapRepair, LetsAnIntentGoOfABlockThatAStepHolds) {
+  Party survivor(MakeSegment(testing::kSmall, {testing::KeptRoot()}));
+  const int status = WaitFor(Fork([&] {
+    Party victim(Reopen(survivor.segment()), "victim");
+    const LoanRef loan = victim.Allocate(100);
+    loan->ticket = shm::PackTicket(shm::LoanKind::kSend, 1);
+    victim.lane().data().block_intent = loan->block.load();
+    testing::KeptLoan(victim.segment(), 0)->block = loan->block.load();
+    kill(getpid(), SIGKILL);
+  }));
+  ASSERT_TRUE(WasKilled(status));
+  survivor.attachment->RepairAll();
+  EXPECT_EQ(survivor.heap->Statistics().blocks_used, 1u) << "the step's own component decides";
+}
+
 TEST(HeapRepair, GivesBackMoreLoansThanALaneHasInlineAndTheirChunks) {
   Party survivor(
       MakeSegment({.size_bytes = 4 << 20, .participants_max = 4, .lanes_per_participant = 1}));
