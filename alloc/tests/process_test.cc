@@ -334,6 +334,32 @@ TEST_P(HeapRepairOf, IsDoneLaterWhenALiveOneHoldsTheLock) {
 INSTANTIATE_TEST_SUITE_P(Each, HeapRepairOf, ::testing::ValuesIn(kLeftovers),
                          [](const auto& leftover) { return leftover.param.name; });
 
+TEST(HeapRepair, EndsThoughTheChunkChainBitesItsOwnTail) {
+  Party survivor(MakeSegment());
+  const int status = WaitFor(Fork([&] {
+    Party victim(Reopen(survivor.segment()), "victim");
+    shm::LaneData& lane = victim.lane().data();
+    const LoanRef reserved(&lane.reserved, 0, 0);
+    const auto take = [&] {
+      EXPECT_EQ(victim.heap->AllocateTo(victim.lane(), reserved, sizeof(shm::LoanChunkData), 64,
+                                        Deadline::Never()),
+                BlockResult::kOk);
+      return lane.reserved.block.load();
+    };
+    const uint64_t chunk = take();
+    std::memset(victim.Bytes(reserved), 0, sizeof(shm::LoanChunkData));
+    victim.attachment->view().At<shm::LoanChunkData>(chunk)->next = chunk;
+    lane.first_chunk = chunk;
+    lane.reserved.block = 0;
+    take();  // not in the chain, which has no end to look for it
+    kill(getpid(), SIGKILL);
+  }));
+  ASSERT_TRUE(WasKilled(status));
+  EXPECT_EQ(survivor.attachment->RepairAll(), 1u);
+  EXPECT_EQ(survivor.used(), 0u);
+  EXPECT_EQ(AuditText(survivor.segment()), "none");
+}
+
 TEST(HeapRepair, LetsAnIntentGoOfABlockThatAStepHolds) {
   Party survivor(MakeSegment(testing::kSmall, {testing::KeptRoot()}));
   const int status = WaitFor(Fork([&] {
