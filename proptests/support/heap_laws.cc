@@ -19,6 +19,7 @@ bool HeapLaws::Resolve(int life, Order& order, uint64_t fresh) const {
   const std::vector<uint64_t> own = model.HeldBy(life);
   order.words[1] = SizeOf(order.words[1]);
   order.words[2] = uint64_t{1} << order.words[2] % 13;
+  if (in_doubt.contains(order.words[0])) return false;
   if (order.call == kAllocate) {
     if (!on_shelf) order.words[0] = fresh;
     return on_shelf ? model.IsFree(order.words[0]) : own.size() < kOwnMax;
@@ -118,6 +119,7 @@ std::string HeapLaws::Accept(int life, const Order& order, const Reply& reply, b
 std::vector<HeapLaws> HeapLaws::Outcomes(int life, const Order& order, bool) const {
   HeapLaws after = *this;
   const uint64_t place = order.words[0];
+  if (place < kShelf) after.in_doubt[place] = life;
   if (order.call == kFree) after.model.blocks.erase(place);
   if (order.call == kShrink) {
     after.model.blocks.at(place).asked = order.words[1];
@@ -129,6 +131,13 @@ std::vector<HeapLaws> HeapLaws::Outcomes(int life, const Order& order, bool) con
         place, ModelBlock{place < kShelf ? 0 : life, order.words[1], order.words[2]});
   }
   return {after};
+}
+
+void HeapLaws::Gone(const std::vector<int>& lives) {
+  model.Gone(lives);
+  std::erase_if(in_doubt, [&](const auto& entry) {
+    return std::find(lives.begin(), lives.end(), entry.second) != lives.end();
+  });
 }
 
 bool HeapLaws::NextOfFinish(int, Order& order, uint64_t) const {

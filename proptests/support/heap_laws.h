@@ -33,12 +33,14 @@ struct HeapLaws {
   static constexpr bool kMayTakeEffectLater = false;
   static constexpr size_t kOwnMax = 20;
   HeapModel model;
+  /// Shelf places with whose block somebody died: his until the repair, as one's own loans are.
+  std::map<uint64_t, int> in_doubt = {};
   bool operator==(const HeapLaws&) const = default;
 
   bool Resolve(int life, Order& order, uint64_t fresh) const;
   std::string Accept(int life, const Order& order, const Reply& reply, bool quiet);
   std::vector<HeapLaws> Outcomes(int life, const Order& order, bool quiet) const;
-  void Gone(const std::vector<int>& lives) { model.Gone(lives); }
+  void Gone(const std::vector<int>& lives);
   bool NextOfFinish(int life, Order& order, uint64_t fresh) const;
   bool LastLook(uint64_t number, Order& order, uint64_t fresh) const;
 
