@@ -195,6 +195,7 @@ constexpr Past kPasts[] = {
        for (uint64_t i = 3 + random.Below(10); i > 0; --i) {
          DoAnything(ledger, random.Chance(2) ? victim : other, random);
        }
+       Of(other).held.clear();  // it lives on: what it held nobody else could find
        const auto anything = [&](Process& dying) {
          for (int i = 0; i < 4; ++i) DoAnything(ledger, dying, random);
        };
