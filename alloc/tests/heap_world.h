@@ -33,7 +33,7 @@ inline HeapProcess& Of(shm::testing::Process& process) {
   return static_cast<HeapProcess&>(process);
 }
 
-class HeapWorld final : public shm::testing::World {
+class HeapWorld : public shm::testing::World {
  public:
   uint64_t segment_bytes() const override { return 96 << 10; }
   std::vector<shm::RootRequest> Roots() const override {

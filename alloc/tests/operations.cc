@@ -20,6 +20,7 @@ using testing::Build;
 using testing::FillKept;
 using testing::FreeKept;
 using testing::HeapProcess;
+using testing::HeapWorld;
 using testing::KeptLoan;
 using testing::kResult;
 using testing::MakeHeapWorld;

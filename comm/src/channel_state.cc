@@ -40,7 +40,7 @@ BlockResult ChannelState::AllocateOnce(shm::LoanRef& loan, uint64_t size_bytes, 
   shm::Attachment& attachment = system_->attachment();
   shm::Call call = system_->Enter(kCallReserve, deadline);
   if (!call) return BlockResult::kBusy;
-  system_->Sweep(call.lane());
+  system_->Sweep(call.lane(), deadline);
   loan = attachment.TakeLoan(call.lane(), &system_->heap(), deadline);
   if (!loan) return BlockResult::kFull;
   const BlockResult result =
@@ -105,7 +105,7 @@ PushResult ChannelState::TryCommit(shm::LoanRef loan, MessageDescriptor& descrip
   shm::Attachment& attachment = system_->attachment();
   shm::Call call = system_->Enter(kCallSend, deadline);
   if (!call) return system_->usable() ? PushResult::kPending : PushResult::kClosed;
-  system_->Sweep(call.lane());
+  system_->Sweep(call.lane(), deadline);
   if (descriptor.size_bytes < capacity) {
     Shrink(call.lane(), loan, descriptor.size_bytes, capacity, deadline);
   }
@@ -143,7 +143,7 @@ PopResult ChannelState::TryReceive(MessageDescriptor& descriptor, shm::LoanRef& 
   shm::Attachment& attachment = system_->attachment();
   shm::Call call = system_->Enter(kCallReceive, deadline);
   if (!call) return system_->usable() ? PopResult::kPending : PopResult::kClosed;
-  system_->Sweep(call.lane());
+  system_->Sweep(call.lane(), deadline);
   loan = attachment.TakeLoan(call.lane(), &system_->heap(), deadline);
   if (!loan) return PopResult::kEmpty;
   const PopResult result = queue_.TryPop(call.lane(), descriptor, loan, &info);

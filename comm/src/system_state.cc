@@ -1,6 +1,7 @@
 #include "system_state.h"
 
 #include <array>
+#include <optional>
 
 #include "call_ids.h"
 #include "channel_state.h"
@@ -16,6 +17,8 @@ using shm::Deadline;
 constexpr int kReleaseTries = 16;
 // How many blocked loans a sweep passes over before it leaves the rest to the next call.
 constexpr size_t kSweepMax = 64;
+constexpr uint32_t kDoomedMany = 64;  // an eighth of the loans that a participant usually has
+constexpr int64_t kSweepPatienceNs = 1'000'000;
 // How long the last user of a system waits for such a one before it gives the seat up.
 constexpr int64_t kLeavePatienceNs = 2'000'000;
 
@@ -134,15 +137,16 @@ queue::QueueHandle SystemState::QueueOfLease(uint64_t lease) {
   return {};
 }
 
-bool SystemState::TryRelease(shm::Lane& lane, shm::LoanRef loan, Held held) noexcept {
+bool SystemState::TryRelease(shm::Lane& lane, shm::LoanRef loan, Held held,
+                             shm::Deadline deadline) noexcept {
   const bool look = held == Held::kLookForDead;
   const uint64_t lease = loan->lease.load(std::memory_order_relaxed);  // own loan
   if (lease != 0) {
     const queue::QueueHandle queue = QueueOfLease(lease);
     auto returned = queue::ReturnResult::kNotLeased;
     if (queue.Usable()) {
-      returned = look ? queue.ReturnLeased(lane, loan, Deadline::Now())
-                      : queue.TryReturnLeased(lane, loan);
+      returned =
+          look ? queue.ReturnLeased(lane, loan, deadline) : queue.TryReturnLeased(lane, loan);
     }
     if (returned == queue::ReturnResult::kBusy) return false;
     if (returned != queue::ReturnResult::kOk) {
@@ -151,7 +155,7 @@ bool SystemState::TryRelease(shm::Lane& lane, shm::LoanRef loan, Held held) noex
   }
   if (loan->block.load(std::memory_order_relaxed) != 0) {  // own loan
     const auto freed =
-        look ? heap_->FreeLoan(lane, loan, Deadline::Now()) : heap_->TryFreeLoan(lane, loan);
+        look ? heap_->FreeLoan(lane, loan, deadline) : heap_->TryFreeLoan(lane, loan);
     if (freed == shm::BlockResult::kBusy) return false;
     if (freed != shm::BlockResult::kOk) {
       loan->block.store(0, std::memory_order_release);  // no block of ours; the audit will tell
@@ -171,7 +175,9 @@ bool SystemState::ReleaseSoon(shm::Lane& lane, shm::LoanRef loan) noexcept {
 
 uint32_t SystemState::Recover() noexcept {
   const uint32_t repaired = attachment_->RepairAll();
-  if (shm::Call call = attachment_->TryEnter(kCallRelease)) Sweep(call.lane());
+  if (shm::Call call = attachment_->TryEnter(kCallRelease)) {
+    Sweep(call.lane(), Deadline::Now());
+  }
   (void)names_->Sweep(shm::Deadline::Now());  // handles of buffers that were dropped
   return repaired;
 }
@@ -182,14 +188,27 @@ void SystemState::ReleaseLoan(shm::LoanRef loan) noexcept {
   if (!call || !ReleaseSoon(call.lane(), loan)) attachment_->loans().Doom(loan);
 }
 
-// Each doomed loan once: one whose channel is blocked does not keep the others.
-void SystemState::SweepDoomed(shm::Lane& lane) noexcept {
+// Each doomed loan once; those behind the lock that was just found held are left, so that a pass does
+// not ask the kernel about the same holder again and again. Who only ever tries a lock that
+// many others wait for may never get it, and destructors only try: so from some number on the calls
+// wait for their turn, for so long that the number falls, and so short that a holder who is stopped
+// keeps nobody from receiving.
+void SystemState::SweepDoomed(shm::Lane& lane, Deadline deadline) noexcept {
+  Deadline until = Deadline::Now();
+  if (attachment_->loans().doomed() >= kDoomedMany && !deadline.now()) {
+    until = deadline.Before(attachment_->platform().NowNs() + kSweepPatienceNs);
+  }
   std::array<shm::LoanRef, kSweepMax> kept;
   size_t count = 0;
+  std::optional<uint64_t> held;  // what the last lock found held belongs to: 0 = the heap
   while (count < kept.size()) {
     const shm::LoanRef loan = attachment_->loans().TakeDoomed();
     if (!loan) break;
-    if (!TryRelease(lane, loan, Held::kLookForDead)) kept[count++] = loan;
+    const uint64_t owner =
+        shm::LeaseOffset(loan->lease.load(std::memory_order_relaxed));  // own loan
+    if (held != owner && TryRelease(lane, loan, Held::kLookForDead, until)) continue;
+    held = owner;
+    kept[count++] = loan;
   }
   for (size_t i = 0; i < count; ++i) attachment_->loans().Doom(kept[i]);
 }

@@ -66,9 +66,10 @@ class SystemState : public std::enable_shared_from_this<SystemState> {
   };
   /// Repairs the dead, and gives back what destructors could not.
   uint32_t Recover() noexcept;
-  /// Gives back what destructors could not: doomed loans. Any call with a lane does it.
-  void Sweep(shm::Lane& lane) noexcept {
-    if (attachment_->loans().AnyDoomed()) SweepDoomed(lane);
+  /// Gives back what destructors could not: doomed loans. Any call with a lane does it; where very
+  /// many have gathered it waits for a millisecond, but not beyond `deadline`.
+  void Sweep(shm::Lane& lane, shm::Deadline deadline) noexcept {
+    if (attachment_->loans().AnyDoomed()) SweepDoomed(lane, deadline);
   }
   /// Frees or returns what `loan` holds without waiting; dooms the loan where it cannot.
   void ReleaseLoan(shm::LoanRef loan) noexcept;
@@ -76,13 +77,14 @@ class SystemState : public std::enable_shared_from_this<SystemState> {
  private:
   explicit SystemState(std::shared_ptr<shm::Attachment> attachment)
       : attachment_(std::move(attachment)) {}
-  void SweepDoomed(shm::Lane& lane) noexcept;
+  void SweepDoomed(shm::Lane& lane, shm::Deadline deadline) noexcept;
   /// What to do about a lock that somebody holds.
   enum class Held : uint8_t {
     kLeave,       // to the next attempt
-    kLookForDead  // if its owner is dead, release it: some microseconds, no waiting
+    kLookForDead  // if its owner is dead, release it: some microseconds; wait for a live one
   };
-  bool TryRelease(shm::Lane& lane, shm::LoanRef loan, Held held) noexcept;
+  bool TryRelease(shm::Lane& lane, shm::LoanRef loan, Held held,
+                  shm::Deadline deadline = shm::Deadline::Now()) noexcept;
   bool ReleaseSoon(shm::Lane& lane, shm::LoanRef loan) noexcept;
   queue::QueueHandle QueueOfLease(uint64_t lease);
   std::shared_ptr<ChannelState> Remember(std::string_view name, queue::QueueHandle queue);

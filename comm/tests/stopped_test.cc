@@ -144,6 +144,37 @@ TEST_P(Stopped, ADestructorDoesNotWaitAndTheNextCallMakesUpForIt) {
   EXPECT_EQ(AuditText(system), "none");
 }
 
+class StoppedInTheHeap : public Stopped {};
+INSTANTIATE_TEST_SUITE_P(Points, StoppedInTheHeap, ::testing::ValuesIn(kPlaces, kPlaces + 1));
+
+TEST_P(StoppedInTheHeap, WhatCannotBeFreedSlowsReceiversDownButDoesNotStopThem) {
+  constexpr int kMessages = 100;
+  constexpr int kFew = 64;
+  auto many = system.CreateChannel("many", {.capacity = 128});
+  ASSERT_TRUE(many.ok());
+  for (int i = 0; i < kMessages; ++i) ASSERT_TRUE(many->Send(1, i, Deadline::Now()).ok());
+  Child child = Stop();
+  const auto receive = [&](int from, int to) {
+    const int64_t start = NowNs();
+    for (int i = from; i < to; ++i) {
+      auto message = many->Receive(Soon());
+      ASSERT_TRUE(message.ok()) << message.status();
+      EXPECT_EQ(*message->As<int>(), i);
+      EXPECT_TRUE(message->Ack().ok());
+    }
+    EXPECT_EQ(SecondsSince(start) * 1e3 > (to - from) * 0.9, from != 0);
+    EXPECT_LT(SecondsSince(start), 2.0);
+  };
+  receive(0, kFew);
+  receive(kFew, kMessages);
+  EXPECT_EQ(system.attachment()->loans().doomed(), static_cast<uint32_t>(kMessages));
+  child.Continue();
+  EXPECT_TRUE(child.EndedWell());
+  for (int i = 0; i < 2; ++i) EXPECT_FALSE(many->TryReceive().ok());
+  EXPECT_FALSE(system.attachment()->loans().AnyDoomed());
+  EXPECT_EQ(AuditText(system), "none");
+}
+
 TEST_P(Stopped, RecoverGivesBackABufferWhoseHandleWasDroppedMeanwhile) {
   constexpr uint64_t kBytes = 12'345;
   auto mine = system.buffers().Create("mine", kBytes);

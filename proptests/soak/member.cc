@@ -105,6 +105,9 @@ void MemberThread::GiveBack(registry::BufferHandle& held) {
     record_.beats.fetch_add(1);
     (void)system_.Recover();
   }
+  if (task_.streams.threads == 1 && loans.taken() != 0) {
+    (void)Complain(std::to_string(loans.taken()) + " loans are taken, and nothing is held");
+  }
 }
 
 int RunMember(const MemberTask& task, const SharedBoard& board) {

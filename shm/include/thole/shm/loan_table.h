@@ -66,6 +66,8 @@ class LoanTable {
   LoanRef TakeDoomed();
   bool AnyDoomed() const { return doomed_.load(std::memory_order_acquire) != 0; }  // after Doom
 
+  /// About how many loans are doomed.
+  uint32_t doomed() const { return doomed_.load(std::memory_order_relaxed); }  // a guess
   /// Loans taken now, doomed ones included.
   uint32_t taken() const { return taken_.load(std::memory_order_relaxed); }  // a statistic
 
