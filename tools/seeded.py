@@ -7,8 +7,9 @@
 
 An entry is {"id", "what", "file", "find", "replace", "caught_by"}: the text `find` must occur exactly once in `file`, and
 `caught_by` is a regular expression for names of tests, as for ctest -R. An optional "preset" names a build other than
-release. The tree is copied to build/seeded, never touched itself. Before anything is seeded the same tests must pass: an
-entry whose test does not is INVALID.
+release, and "arguments" are for the one program that `caught_by` then names: a simulator asked for a number of runs does
+the same on a busy machine. The tree is copied to build/seeded, never touched itself. Before anything is seeded the same
+tests must pass: an entry whose test does not is INVALID.
 """
 
 import argparse
@@ -31,7 +32,14 @@ def tests(build, pattern):
     return re.findall(r"^ *Test +#\d+: (.*)$", listed, re.M)
 
 
-def run(build, pattern):
+def key_of(entry):
+    """What is built and run for an entry: its build, its tests, their arguments."""
+    return entry.get("preset", "release"), entry["caught_by"], tuple(entry.get("arguments", ()))
+
+
+def run(build, pattern, arguments):
+    if arguments:
+        return build.tree.command(build.programs()[pattern][0], *arguments)
     return build.ctest(
         "-R", pattern, "--stop-on-failure", "--output-on-failure", "--no-tests=error"
     )
@@ -69,7 +77,8 @@ def seed(entry, build):
         if built is not None and built.returncode != 0:
             print(built.stdout[-2000:])
             return "INVALID: does not build"
-        return "caught" if run(build, entry["caught_by"]).returncode != 0 else "SURVIVED"
+        _, pattern, arguments = key_of(entry)
+        return "caught" if run(build, pattern, arguments).returncode != 0 else "SURVIVED"
     finally:
         write(path, original)
         if is_build_file:
@@ -77,18 +86,18 @@ def seed(entry, build):
 
 
 def unsound(chosen, builds, parts):
-    """The presets and patterns of tests that fail while nothing is seeded: they would catch anything."""
+    """The keys of tests that fail while nothing is seeded: they would catch anything."""
     found = set()
-    for preset, pattern in sorted({(e.get("preset", "release"), e["caught_by"]) for e in chosen}):
+    for preset, pattern, arguments in sorted({key_of(entry) for entry in chosen}):
         build = builds.setdefault(preset, None) or Build(TREE, preset, parts)
         builds[preset] = build
         built = build.make(tests(build, pattern))
         if built is not None and built.returncode != 0:
             sys.exit(f"does not build without a bug:\n{built.stdout[-3000:]}")
-        done = run(build, pattern)
+        done = run(build, pattern, arguments)
         if done.returncode != 0:
             print(f"'{pattern}' fails without a bug, or matches no test:\n{done.stdout[-3000:]}")
-            found.add((preset, pattern))
+            found.add((preset, pattern, arguments))
     return found
 
 
@@ -111,10 +120,9 @@ def main():
     rows = []
     for entry in chosen:
         started = time.monotonic()
-        preset = entry.get("preset", "release")
         outcome = "INVALID: its test fails without a bug"
-        if (preset, entry["caught_by"]) not in unusable:
-            outcome = seed(entry, builds[preset])
+        if key_of(entry) not in unusable:
+            outcome = seed(entry, builds[key_of(entry)[0]])
         rows.append(
             {
                 **{key: entry[key] for key in ("id", "what", "file", "caught_by")},

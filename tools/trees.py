@@ -1,5 +1,6 @@
 """A copy of the project that may be changed, and builds of it. Used by tools/seeded.py and tools/mutants."""
 
+import json
 import os
 import re
 import shutil
@@ -96,6 +97,13 @@ class Build:
         if not targets:
             return None
         return self.tree.command("cmake", "--build", self.folder, *options, "--target", *targets)
+
+    def programs(self):
+        """The command line of each test that is a program of ours; None if it is not built yet."""
+        listed = json.loads(self.ctest("--show-only=json-v1").stdout)["tests"]
+        return {
+            test["name"]: test.get("command") for test in listed if test["name"] in self.targets
+        }
 
     def ctest(self, *arguments):
         return self.tree.command("ctest", "--test-dir", self.folder, *arguments)

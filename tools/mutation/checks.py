@@ -1,6 +1,5 @@
 """Which sources are mutated, and which tests must notice, the quickest kind first."""
 
-import json
 import os
 import re
 import signal
@@ -90,12 +89,9 @@ class Check:
 
 
 def tests_of(build, component):
-    """Name and command line of the component's tests that are programs; no command if it is not built."""
-    listed = json.loads(build.ctest("--show-only=json-v1").stdout)
+    """Name and command line of the component's tests that are programs."""
     return {
-        test["name"]: test.get("command")
-        for test in listed["tests"]
-        if test["name"].startswith(component + "_") and test["name"] in build.targets
+        name: line for name, line in build.programs().items() if name.startswith(component + "_")
     }
 
 
