@@ -89,10 +89,9 @@ class Check:
 
 
 def tests_of(build, component):
-    """Name and command line of the component's tests that are programs."""
-    return {
-        name: line for name, line in build.programs().items() if name.startswith(component + "_")
-    }
+    """Name and command line of the component's tests that are programs; benchmarks judge nothing."""
+    wanted = re.compile(rf"{component}_(?:.*_)?(?:prop)?test")
+    return {name: line for name, line in build.programs().items() if wanted.fullmatch(name)}
 
 
 def knows_weak_orders(program):
