@@ -39,7 +39,7 @@ TEST_P(CommLaws, EveryMessageIsInExactlyOnePlaceWhoeverDiesAndComesBack) {
             GetParam());
 }
 TEST_P(CommLaws, AClosedChannelIsDrainedAndClosedOnlyWhenNothingCanComeBack) {
-  ExpectLaw(Channels({.die = 3}).Weigh(kClose, 1).Weigh(kDrop, 12), GetParam());
+  ExpectLaw(Channels({.die = 3}).Weigh(kClose, 3).Weigh(kDrop, 12), GetParam());
 }
 TEST_P(CommLaws, AMessageLivesAsLongAsItsLastClone) {
   ExpectLaw(Channels({.die = 3}).Weigh(kAck, 6).Weigh(kDrop, 14).Weigh(kClone, 12), GetParam());
