@@ -97,7 +97,8 @@ TEST(Simulator, ReadsItsReplayStringsBack) {
   ASSERT_TRUE(back.has_value());
   EXPECT_EQ(back->ToString(), "toy/Adds:odd name:p:0xfedcba9876543210:77");
   EXPECT_FALSE(SimReplay::Parse("toy/Adds"));
-  EXPECT_FALSE(SimReplay::Parse("toy/Adds:y:1:2"));
+  EXPECT_FALSE(SimReplay::Parse("toy/Adds:z:1:2"));
+  EXPECT_FALSE(SimReplay::Parse("toy/Adds:x:1:2>"));
   EXPECT_FALSE(SimReplay::Parse(":r:1:2"));
 }
 
