@@ -188,8 +188,8 @@ void SystemState::ReleaseLoan(shm::LoanRef loan) noexcept {
   if (!call || !ReleaseSoon(call.lane(), loan)) attachment_->loans().Doom(loan);
 }
 
-// Each doomed loan once; those behind the lock that was just found held are left, so that a pass does
-// not ask the kernel about the same holder again and again. Who only ever tries a lock that
+// Each doomed loan once; those behind the lock that was just found held are left, so that a pass
+// does not ask the kernel about the same holder again and again. Who only ever tries a lock that
 // many others wait for may never get it, and destructors only try: so from some number on the calls
 // wait for their turn, for so long that the number falls, and so short that a holder who is stopped
 // keeps nobody from receiving.
