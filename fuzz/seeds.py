@@ -48,7 +48,7 @@ def fork_programs(chance):
             ) + chance.randbytes(40 * (children + 1))
 
 
-def texts():
+def texts(_):
     """Names: a byte for the kind, then a length and the bytes of each."""
     names = ["jobs", "a", "x" * 63, "x" * 64, "a/b", "\x01", "\x7f", "é", "日本", "😀", " ", ".", ".."]
     raw = [name.encode() for name in names]
@@ -94,29 +94,29 @@ def hostile(chance):
         yield row
 
 
-def write(name, inputs):
+def write(name, make):
+    """`make` gets a source of chance of this corpus alone, so that others stay when one changes."""
     folder = os.path.join(CORPUS, name)
     os.makedirs(folder, exist_ok=True)
     for old in os.listdir(folder):
         if old.startswith("seed_"):
             os.remove(os.path.join(folder, old))
-    for number, content in enumerate(inputs):
+    for number, content in enumerate(make(random.Random(name))):
         with open(os.path.join(folder, f"seed_{number:02}"), "wb") as file:
             file.write(content)
 
 
 def main():
-    chance = random.Random(1)
     for name in ["segment_open", "segment_image"]:
-        write(name, damaged_images(chance))
-    write("hostile_live", hostile(chance))
-    for name in ["shm_fork", "alloc_fork", "registry_fork", "queue_fork", "comm_fork"]:
-        write(name, fork_programs(chance))
-    write("descriptor", random_rows(chance, 20, 60))
-    write("options", random_rows(chance, 40, 60))
-    write("comm_calls", random_rows(chance, 40, 300))
-    write("names", texts())
-    write("command_line", command_lines(chance))
+        write(name, damaged_images)
+    write("hostile_live", hostile)
+    for name in ["shm", "alloc", "registry", "queue", "comm"]:
+        write(name + "_fork", fork_programs)
+    write("descriptor", lambda chance: random_rows(chance, 20, 60))
+    write("options", lambda chance: random_rows(chance, 40, 60))
+    write("comm_calls", lambda chance: random_rows(chance, 40, 300))
+    write("names", texts)
+    write("command_line", command_lines)
 
 
 if __name__ == "__main__":
