@@ -42,12 +42,14 @@ class LedgerWorld final : public QueueWorld {
     if (loan) held.push_back(loan);
     if (!loan) must.erase(id);
   }
-  /// Takes one and gives it back.
-  void ComeBack(Process& process) {
-    Pop(process, true);
-    if (held.empty()) return;
-    (void)Return(Of(process), held.back());
-    held.pop_back();
+  /// Sends so many, takes them all and gives them back one after the other.
+  void ComeBack(Process& process, uint64_t count) {
+    const size_t before = held.size();
+    for (; count > 0; --count) {
+      Push(process);
+      Pop(process, true);
+    }
+    for (; held.size() > before; held.pop_back()) (void)Return(Of(process), held.back());
   }
   /// The same for somebody of whom nobody knows how far it came.
   void PushPerhaps(Process& process) { PushAs(process, next_++); }
@@ -144,10 +146,7 @@ constexpr Fill kFills[] = {
     {"with some that came back",
      [](LedgerWorld& world, Process& victim, Process& other, Random& random) {
        Laps(world, victim, other, random);
-       for (uint64_t i = 1 + random.Below(4); i > 0; --i) {
-         world.Push(other);
-         world.ComeBack(random.Chance(2) ? victim : other);
-       }
+       world.ComeBack(random.Chance(2) ? victim : other, 1 + random.Below(4));
        FillUp(world, victim, other, random, random.Below(world.shape().capacity + 1));
      }},
     {"closed",
