@@ -284,10 +284,17 @@ class Rounds {
     history.Add(record);
     return history.last();
   }
+  // Killed between the answer and its note, a worker has begun to note it: the call did not return.
+  static CallRecord AsItEnded(CallRecord record) {
+    if (record.end != kNever) return record;
+    record.ok = false;
+    if (record.event == Event::kPop) record.message = kNoMessage;
+    return record;
+  }
   bool Judge(History& history) {
     for (uint32_t i = 0; i < workers_; ++i) {
       const Board::Worker& shared = board_->workers[i];
-      for (uint32_t k = 0; k < shared.count.load(); ++k) history.Add(shared.records[k]);
+      for (uint32_t k = 0; k < shared.count.load(); ++k) history.Add(AsItEnded(shared.records[k]));
     }
     for (PopResult result = PopResult::kOk; result == PopResult::kOk;) {
       CallRecord& pop = Drained(history, Event::kPop, kNoMessage);

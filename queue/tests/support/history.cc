@@ -176,7 +176,8 @@ bool History::IsLinearizable(const QueueRules& rules) const {
   return checker.IsLinearizable(model);
 }
 
-void History::CheckAttempts(uint64_t message, shm::Findings& findings) const {
+void History::CheckAttempts(uint64_t message, const QueueRules& rules,
+                            shm::Findings& findings) const {
   std::vector<const CallRecord*> pops;
   for (const CallRecord& record : records_) {
     if (record.event == Event::kPop && record.ok && record.message == message) {
@@ -198,7 +199,8 @@ void History::CheckAttempts(uint64_t message, shm::Findings& findings) const {
     findings.Add("attempts", 0,
                  Name(message) + ", delivery " + std::to_string(k + 1) + ", says attempts " +
                      std::to_string(pops[k]->attempts) + " after " + std::to_string(returned) +
-                     " returns and " + std::to_string(deaths_.size()) + " deaths");
+                     " returns and " + std::to_string(deaths_.size()) + " deaths:\n" +
+                     ToText(rules));
   }
 }
 
@@ -258,7 +260,7 @@ void History::CheckKnown(const QueueRules& rules, shm::Findings& findings) const
                          : record.event == Event::kPush ? record.push == PushResult::kPending
                                                         : false;
     if (pending) CheckPending(record, rules, findings);
-    if (record.event == Event::kPush) CheckAttempts(record.message, findings);
+    if (record.event == Event::kPush) CheckAttempts(record.message, rules, findings);
   }
   if (!IsLinearizable(rules)) {
     findings.Add("history", 0, "no order of the calls explains the answers:\n" + ToText(rules));

@@ -88,7 +88,7 @@ class History {
   struct Translation;
   const Death* DeathOf(uint32_t process) const;
   bool IsLinearizable(const QueueRules& rules) const;
-  void CheckAttempts(uint64_t message, shm::Findings& findings) const;
+  void CheckAttempts(uint64_t message, const QueueRules& rules, shm::Findings& findings) const;
   void CheckKnown(const QueueRules& rules, shm::Findings& findings) const;
   uint64_t EndOfTraces(const CallRecord& record, const QueueRules& rules) const;
   void CheckPending(const CallRecord& record, const QueueRules& rules,
