@@ -292,7 +292,7 @@ THOLE_PROGRAM(DieWithLoans());
 
 // Two processes, one call each, on blocks that lie next to one another: all orders of them can be
 // run through.
-class NeighbourWorld final : public HeapWorld {
+class NeighbourWorld final : public testing::HeapWorld {
  public:
   std::vector<LoanRef> loans[2];
 };

@@ -156,7 +156,10 @@ void CheckLedger(const Plan& plan, QueueWorld& world, Process& survivor, uint32_
     history.End(history.Begin(Event::kAck, judge, id), true);
   }
   const auto deaths = static_cast<uint32_t>(__builtin_popcount(died));
-  history.Check({.capacity = plan.options.capacity, .leased = plan.options.leased}, findings);
+  history.Check({.capacity = plan.options.capacity,
+                 .leased = plan.options.leased,
+                 .real_time = !world.weak_memory},
+                findings);
   if (plan.style != Style::kWait || deaths != 0) return;
   bool returned = false;  // then consumers may end before producers do
   for (const CallRecord& record : world.history().records()) {

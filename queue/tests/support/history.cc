@@ -65,6 +65,7 @@ struct History::Translation {
   }
   // Somebody else may hold the lock of the list: in a pop, in a return, or repairing.
   bool ListMayBeBusy(const CallRecord& pop) const {
+    if (!rules_.real_time) return true;
     const bool by_a_call = std::any_of(
         history_.records_.begin(), history_.records_.end(), [&](const CallRecord& other) {
           return other.process != pop.process &&

@@ -44,6 +44,9 @@ struct Death {
 struct QueueRules {
   uint32_t capacity = 0;
   bool leased = false;
+  /// Whether a call sees what calls did that ended before it began. Where memory is weak, the lock
+  /// of the list may still look held after its holder's call returned.
+  bool real_time = true;
 };
 
 /// One thread. Lives outside of the segment.

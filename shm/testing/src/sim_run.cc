@@ -244,6 +244,7 @@ SimOutcome SimRun::Run(const SimReplay& replay) {
   kernel_ = std::make_shared<FakeKernel>(16);
   kernel_->SetScheduler(this, &core_.clock());
   world_ = program_.make_world();
+  world_->weak_memory = plan_.weak;
 
   uint32_t died = 0;
   if (Prepare()) {

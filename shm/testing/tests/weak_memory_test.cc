@@ -27,7 +27,7 @@ TEST_P(WeakMemoryFinds, WhatNoOrderOfAccessesShows) {
   const SimResult found = RunMany(c.make(c.fault), true, 20'000);
   ASSERT_GT(found.violations, 0u);
   EXPECT_THAT(found.failures[0].text, HasSubstr(c.text));
-  EXPECT_EQ(RunMany(c.make(c.fault), false, 2000).violations, 0u) << "not a fault of orders alone";
+  EXPECT_EQ(RunMany(c.make(c.fault), false, 600).violations, 0u) << "not a fault of orders alone";
   const auto replay = SimReplay::Parse(found.failures[0].where);
   ASSERT_TRUE(replay.has_value()) << found.failures[0].where;
   const SimResult again = Replay(c.make(c.fault), *replay, false);
@@ -36,7 +36,7 @@ TEST_P(WeakMemoryFinds, WhatNoOrderOfAccessesShows) {
 }
 
 TEST_P(WeakMemoryFinds, NothingInTheRightVersion) {
-  const SimResult result = RunMany(GetParam().make(Fault::kNone), true, 3000);
+  const SimResult result = RunMany(GetParam().make(Fault::kNone), true, 600);
   EXPECT_EQ(result.violations, 0u) << result.failures[0].where << result.failures[0].text;
 }
 
@@ -50,9 +50,9 @@ INSTANTIATE_TEST_SUITE_P(
 // Locks, logs, repairs and kernel calls of the library order what they must.
 TEST(WeakMemory, FindsNothingInACorrectProgram) {
   for (const Program& program : {ToyAdds(Fault::kNone), ToyCarries(Fault::kNone)}) {
-    const SimResult result = RunMany(program, true, 2000);
+    const SimResult result = RunMany(program, true, 600);
     EXPECT_EQ(result.violations, 0u) << result.failures[0].where << result.failures[0].text;
-    EXPECT_GT(result.deaths, 1000u);
+    EXPECT_GT(result.deaths, 300u);
     EXPECT_GT(result.stale_loads, result.runs / 2) << "it is as strong as any other mode";
   }
 }

@@ -69,6 +69,10 @@ class World {
   /// Everything that must hold once all dead are repaired and nobody is inside a call: structure,
   /// one holder for every block, and that the structure still works. May change the image.
   virtual void Audit(Process& survivor, Findings& findings) = 0;
+
+  /// Set by the simulator: loads may return old values, so that the end of one call and the begin
+  /// of another one are not ordered by time alone.
+  bool weak_memory = false;
 };
 
 /// One public mutating operation on one representative shape, for the stepper.
