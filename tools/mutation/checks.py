@@ -78,6 +78,10 @@ class Check:
     seconds: float = 0.0  # what it takes while nothing is wrong
 
     @property
+    def label(self):
+        return self.name + (" --weak" if self.kind == WEAK else "")
+
+    @property
     def depends_on_luck(self):
         """Whether real processes are scheduled by the kernel: the others do the same each time."""
         return self.kind in (UNIT, CRASH, PROCESSES)
