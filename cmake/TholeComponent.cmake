@@ -63,6 +63,9 @@ endif()
 
 # One precompiled header for all libraries of a variant: "", checked or sim.
 function(thole_library_headers target variant)
+  if(THOLE_FUZZERS AND target MATCHES "^thole_testing")
+    return()  # compiled unlike the components, see below
+  endif()
   set(owner thole_library_headers)
   if(variant)
     string(APPEND owner _${variant})
@@ -72,7 +75,8 @@ function(thole_library_headers target variant)
     file(CONFIGURE OUTPUT ${source} CONTENT "// Nothing: the target exists for its headers.\n")
     add_library(${owner} OBJECT ${source})
     target_compile_options(${owner} PRIVATE -fno-exceptions
-                           "$<$<STREQUAL:${variant},sim>:${THOLE_SIM_OPTIONS}>")
+                           "$<$<STREQUAL:${variant},sim>:${THOLE_SIM_OPTIONS}>"
+                           "$<$<BOOL:${THOLE_FUZZERS}>:-fsanitize=fuzzer-no-link>")
     target_link_libraries(${owner} PRIVATE absl::status absl::statusor Threads::Threads thole_flags)
     target_precompile_headers(${owner} PRIVATE ${THOLE_PRECOMPILED})
   endif()
