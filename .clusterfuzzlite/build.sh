@@ -3,21 +3,15 @@
 #   CXX CXXFLAGS   instrumented for a fuzzer and a sanitizer
 #   LIB_FUZZING_ENGINE   what a fuzzer is linked with
 #   SRC OUT   sources, and where programs, corpora and dictionaries go
-# Abseil, GoogleTest, CLI11 and nlohmann-json are built here, for the C++ library of that compiler.
+# Libraries whose sources lie in SRC are built with that compiler first; others are the system's.
 # The fuzzers of the simulator and of forked processes are not built: they want no sanitizer.
 
-fetch() {  # name, repository, tag
-  [[ -d $SRC/$1 ]] || git clone -q --depth 1 --branch "$3" "$2" "$SRC/$1"
-}
 install() {  # name, cmake argument...
+  [[ -d $SRC/$1 ]] || return 0
   cmake -S "$SRC/$1" -B "$SRC/build-$1" -G Ninja -DCMAKE_CXX_STANDARD=20 \
     -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_INSTALL_PREFIX="$SRC/installed" "${@:2}"
   cmake --build "$SRC/build-$1" --target install
 }
-fetch abseil-cpp https://github.com/abseil/abseil-cpp 20220623.1
-fetch googletest https://github.com/google/googletest v1.12.1
-fetch CLI11 https://github.com/CLIUtils/CLI11 v2.1.2
-fetch json https://github.com/nlohmann/json v3.11.2
 install abseil-cpp -DABSL_PROPAGATE_CXX_STD=ON
 install googletest
 install CLI11 -DCLI11_BUILD_TESTS=OFF -DCLI11_BUILD_EXAMPLES=OFF

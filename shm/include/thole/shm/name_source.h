@@ -78,7 +78,7 @@ class RootNames final : public NameSource {
 };
 
 /// Whether `name` may stand in a segment: 1 to 63 bytes of UTF-8 without '/' and control
-/// characters.
+/// characters, and neither "." nor "..".
 bool IsValidName(std::string_view name) noexcept;
 /// What is wrong with it, as a sentence; empty when nothing is.
 std::string DescribeNameProblem(std::string_view what, std::string_view name);

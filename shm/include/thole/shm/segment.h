@@ -35,7 +35,8 @@ namespace thole::shm {
 /// Where a segment lives. A value.
 class Place {
  public:
-  /// /dev/shm, gone at reboot. A name is 1 to 63 bytes of UTF-8 without '/' and control characters.
+  /// /dev/shm, gone at reboot. A name is 1 to 63 bytes of UTF-8 without '/' and control characters,
+  /// and neither "." nor "..".
   static Place Named(std::string_view name);
   /// A file of a local file system; persists.
   static Place File(std::string_view path);
