@@ -52,7 +52,7 @@ void Feed(const TestSegment& segment, Ledger& ledger, uint32_t feeder) {
   std::mt19937 random(static_cast<uint32_t>(getpid()));
   while (ledger.stop_feeding.load() == 0) {
     const uint32_t number = ledger.next[feeder].fetch_add(1);
-    if (number >= kMessagesMax) return;
+    if (number >= kMessagesMax) break;
     const Job job{feeder * kMessagesMax + number, static_cast<uint32_t>(random())};
     const uint64_t size = SizeOf(job);
     const uint64_t reserved = size + (job.seed % 7 == 0 ? random() % kLargest : 0);
@@ -65,6 +65,7 @@ void Feed(const TestSegment& segment, Ledger& ledger, uint32_t feeder) {
     if (!sent.ok()) return Complain(ledger, sent.status());
     ledger.sent[job.id].store(1);
   }
+  while (ledger.stop_feeding.load() == 0) sched_yield();  // may still be chosen as the victim
 }
 
 bool IsWhole(const MessageHandle& message) {

@@ -22,7 +22,9 @@ class SimProcess final : public shm::testing::Process {
 class QueueWorld : public shm::testing::World {
  public:
   explicit QueueWorld(std::vector<QueueShape> shapes, uint32_t seats = 6)
-      : shapes_(std::move(shapes)), seats_(seats) {}
+      : shapes_(std::move(shapes)), seats_(seats) {
+    watched_.reserve(seats);  // a process may watch in the middle of another one's look
+  }
   uint64_t segment_bytes() const override {
     uint64_t bytes = 96 << 10;
     for (const QueueShape& shape : shapes_) bytes += *QueueBytes(shape.options);
