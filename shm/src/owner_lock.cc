@@ -77,8 +77,8 @@ LockResult Lock(Lane& lane, OwnerLockData& lock, Deadline deadline) noexcept {
   for (int turn = 0;; ++turn) {
     uint64_t word = 0;
     if (lock.word.compare_exchange_weak(word, take,
-                                        std::memory_order_acq_rel,     // L1; lock.2, after lock.1
-                                        std::memory_order_relaxed)) {  // looked at again below
+                                        std::memory_order_acq_rel,  // L1, L2; lock.2, after lock.1
+                                        std::memory_order_acquire)) {  // L2: its slot is asked next
       THOLE_CRASH_POINT("lock.2");
       return LockResult::kOk;
     }

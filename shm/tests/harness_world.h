@@ -79,6 +79,7 @@ class ShmWorld final : public World {
 
   // The ledger.
   uint64_t moved[kLocks] = {};  // transactions whose Commit returned
+  bool told_corrupt = false;    // somebody, of a lock with which nothing is wrong
   int64_t began_ns = 0;         // on the simulated clock
   uint64_t slept_in_vain = 0;   // waits that only time ended
   uint64_t tokens_taken = 0;

@@ -17,7 +17,9 @@ bool MoveOnce(World& world, Process& process, uint32_t lock, Random& random, Dea
   Call call = process.attachment().Enter(1, deadline);
   if (!call) return false;
   GuardedData& guarded = Of(process).data().guarded[lock];
-  if (Lock(call.lane(), guarded.lock, deadline) != LockResult::kOk) return false;
+  const LockResult locked = Lock(call.lane(), guarded.lock, deadline);
+  if (locked == LockResult::kCorrupt) Of(world).told_corrupt = true;
+  if (locked != LockResult::kOk) return false;
   const bool commit = !random.Chance(4);
   Move(call.lane(), guarded, random, commit);
   if (commit) ++Of(world).moved[lock];
@@ -61,6 +63,7 @@ void CheckNobodyWaitedForTime(World& world, Process& survivor, uint32_t died, Fi
 void CheckMoves(World& world, Process& survivor, uint32_t died, Findings& findings) {
   CheckNobodyWaitedForTime(world, survivor, died, findings);
   const auto dead = static_cast<uint64_t>(__builtin_popcount(died));
+  if (Of(world).told_corrupt) findings.Add("lock", 0, "a sound lock was called corrupt");
   for (uint32_t i = 0; i < kLocks; ++i) {
     const uint64_t moves =
         Of(survivor).data().guarded[i].moves.load(std::memory_order_relaxed);  // nobody is inside

@@ -19,6 +19,7 @@
 //
 // Edges (release -> acquire)
 //   L1  Unlock: word 0  ->  Lock: word    everything done under the lock is visible
+//   L2  Lock: word = me ->  Lock: word    who finds me there finds my slot LIVE, as I found it
 #pragma once
 
 #include "thole/shm/deadline.h"
