@@ -6,7 +6,7 @@ import shutil
 import struct
 import unittest
 
-from thole_command import PREFIX, CommandTest, run
+from thole_command import DEMO_MEMBERS, PREFIX, CommandTest, run
 
 
 class ListAndCheck(CommandTest):
@@ -59,15 +59,15 @@ class ListAndCheck(CommandTest):
         with open(PREFIX + name, "rb") as file:
             before = file.read()
         entry = self.entry(name)
-        self.assertEqual((entry["alive"], entry["dead"]), (0, 7))
+        self.assertEqual((entry["alive"], entry["dead"]), (0, DEMO_MEMBERS))
         check = run("check", name, "--json")
-        self.assertEqual(json.loads(check.stdout)["dead_participants"], 7)
+        self.assertEqual(json.loads(check.stdout)["dead_participants"], DEMO_MEMBERS)
         self.assertIn("dead participants wait for repair", check.stderr)
         with open(PREFIX + name, "rb") as file:
             self.assertEqual(file.read(), before, "list or check wrote to the segment")
 
         repaired = self.output(run("check", name, "--repair", "--json"))
-        self.assertEqual((repaired["dead_participants"], repaired["repaired"]), (0, 7))
+        self.assertEqual((repaired["dead_participants"], repaired["repaired"]), (0, DEMO_MEMBERS))
         self.assertEqual((repaired["finding_count"], repaired["orphan_bytes"]), (0, 0))
         self.assertGreater(repaired["held_bytes"], 0)
         self.assertGreaterEqual(repaired["used_bytes"], repaired["held_bytes"])  # and headers

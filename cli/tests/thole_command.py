@@ -84,7 +84,7 @@ class CommandTest(unittest.TestCase):
         name = f"demo-{process.pid}"
         self.addCleanup(lambda: remove(PREFIX + name))
         try:
-            wait_until(lambda: messages_sent(name) > 100, "messages in the demonstration")
+            wait_until(lambda: under_way(name), "messages and all members in the demonstration")
             yield process, name
         finally:
             if process.poll() is None:
@@ -108,17 +108,26 @@ def remove(path):
         os.rmdir(path)
 
 
+DEMO_MEMBERS = 7  # two feeders, four workers, and the supervisor, which also collects
+
+
 def listed(name):
+    """What `thole list` says about one segment; nothing as long as there is none."""
     result = run("list", name, "--json")
-    return json.loads(result.stdout) if result.stdout else {}
+    return json.loads(result.stdout) if result.stdout else None
 
 
-def messages_sent(name):
-    return sum(channel["sent"] for channel in listed(name).get("channels", []))
+def under_way(name):
+    report = listed(name)
+    return (
+        report is not None
+        and sum(channel["sent"] for channel in report["channels"]) > 100
+        and len(report["participants"]) >= DEMO_MEMBERS  # the last worker may join late
+    )
 
 
 def alive(name):
-    return [p for p in listed(name).get("participants", []) if p["state"] != "dead"]
+    return [p for p in listed(name)["participants"] if p["state"] != "dead"]
 
 
 def segments_of(pid):
