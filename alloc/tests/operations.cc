@@ -318,6 +318,7 @@ void DoSmall(HeapProcess& me, Small what, LoanRef mine) {
 Program TwoSmall(Small first, Small second) {
   Program program;
   program.component = "alloc";
+  program.shares_only_image = true;
   program.name = std::string("two small ") + kSmallNames[static_cast<int>(first)] + " + " +
                  kSmallNames[static_cast<int>(second)];
   program.processes = 2;

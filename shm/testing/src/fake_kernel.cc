@@ -30,6 +30,24 @@ uint32_t FakeKernel::Start(FakePlatform* platform, const void* base) {
   return static_cast<uint32_t>(processes_.size() - 1);
 }
 
+uint64_t FakeKernel::HashOfState() const {
+  uint64_t hash = 0;
+  const auto add = [&hash](uint64_t value) {  // as splitmix64 ends
+    uint64_t z = (hash ^ value) * 0x9e3779b97f4a7c15 + hash;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    hash = z ^ z >> 31;
+  };
+  for (const auto& holders : holders_) {
+    for (const uint32_t holder : holders) add(holder);
+  }
+  for (const ProcessState& process : processes_) add(process.alive ? 1 : 2);
+  for (const Sleeper& sleeper : sleepers_) {
+    add(sleeper.key);
+    add(uint64_t{sleeper.bits} << 32 | sleeper.process);
+  }
+  return hash;
+}
+
 uint32_t& FakeKernel::Holder(LockByte byte, uint32_t slot) {
   std::vector<uint32_t>& holders = holders_[static_cast<uint32_t>(byte)];
   if (slot >= holders.size()) holders.resize(slot + 1, kNobody);
@@ -79,8 +97,15 @@ FakePlatform::~FakePlatform() {
 }
 
 void FakePlatform::EnterKernel() {
-  *kernel_->clock_ += kCallNs;
-  if (kernel_->scheduler_ != nullptr) kernel_->scheduler_->EnterKernel();
+  FakeScheduler* const scheduler = kernel_->scheduler_;
+  if (scheduler == nullptr || !scheduler->TimeStandsStill()) *kernel_->clock_ += kCallNs;
+  if (scheduler != nullptr) scheduler->EnterKernel();
+}
+
+template <typename T>
+T FakePlatform::Answer(T answer) {
+  if (kernel_->scheduler_ != nullptr) kernel_->scheduler_->Saw(static_cast<uint64_t>(answer));
+  return answer;
 }
 
 uint64_t FakePlatform::KeyOf(const Word32& word) const {
@@ -89,7 +114,7 @@ uint64_t FakePlatform::KeyOf(const Word32& word) const {
 
 int64_t FakePlatform::NowNs() {
   *kernel_->clock_ += kCallNs;
-  return *kernel_->clock_;
+  return Answer(*kernel_->clock_);
 }
 
 void FakePlatform::WaitWord(Word32& word, uint32_t expected, uint32_t bits, int64_t until_ns) {
@@ -124,7 +149,7 @@ int FakePlatform::WakeWord(Word32& word, int count, uint32_t bits) {
     it = sleepers.erase(it);
     ++woken;
   }
-  return woken;
+  return Answer(woken);
 }
 
 void FakePlatform::Relax() {
@@ -135,10 +160,10 @@ void FakePlatform::Relax() {
 bool FakePlatform::TryHold(LockByte byte, uint32_t slot) {
   EnterKernel();
   uint32_t& holder = kernel_->Holder(byte, slot);
-  if (holder != FakeKernel::kNobody && holder != process_) return false;
+  if (holder != FakeKernel::kNobody && holder != process_) return Answer(false);
   holder = process_;
   kernel_->Take(FakeKernel::KeyOf(byte, slot));
-  return true;
+  return Answer(true);
 }
 
 void FakePlatform::Drop(LockByte byte, uint32_t slot) {
@@ -153,7 +178,7 @@ bool FakePlatform::IsHeld(LockByte byte, uint32_t slot) {
   EnterKernel();
   const uint32_t holder = kernel_->Holder(byte, slot);
   if (holder == FakeKernel::kNobody) kernel_->Take(FakeKernel::KeyOf(byte, slot));
-  return holder != FakeKernel::kNobody && holder != process_;
+  return Answer(holder != FakeKernel::kNobody && holder != process_);
 }
 
 ProcessIdentity FakePlatform::Self() {
@@ -164,12 +189,12 @@ ProcessIdentity FakePlatform::Self() {
 std::optional<uint64_t> FakePlatform::StartTimeOf(uint32_t pid) {
   EnterKernel();
   const uint32_t process = pid - FakeKernel::kFirstPid;
-  if (process >= kernel_->processes_.size()) return 0;
+  if (process >= kernel_->processes_.size()) return Answer(uint64_t{0});
   if (!kernel_->processes_[process].alive) {
     kernel_->Take(FakeKernel::KeyOfDeath(process));
-    return 0;
+    return Answer(uint64_t{0});
   }
-  return 7 + pid;
+  return Answer(uint64_t{7} + pid);
 }
 
 }  // namespace thole::shm::testing

@@ -13,6 +13,7 @@ bool ParseHarnessOptions(int argc, char** argv, HarnessOptions* options) {
   const auto count = [&](const char* value) { options->count = std::strtoull(value, nullptr, 0); };
   const std::map<std::string_view, Setter> with_value = {
       {"--seconds", [&](const char* value) { options->seconds = std::strtod(value, nullptr); }},
+      {"--each", [&](const char* value) { options->each = std::strtod(value, nullptr); }},
       {"--seed", [&](const char* value) { options->seed = std::strtoull(value, nullptr, 0); }},
       {"--seeds", count},
       {"--runs", count},
@@ -27,12 +28,11 @@ bool ParseHarnessOptions(int argc, char** argv, HarnessOptions* options) {
       {"--replay", [&](const char* value) { options->replays.emplace_back(value); }},
       {"--replay-file", [&](const char* value) { options->replay_file = value; }},
   };
-  const std::map<std::string_view, bool*> flags = {{"--trace", &options->trace},
-                                                   {"--list", &options->list},
-                                                   {"--in-process", &options->in_process},
-                                                   {"--double", &options->double_crash},
-                                                   {"--weak", &options->weak},
-                                                   {"--hostile", &options->hostile}};
+  const std::map<std::string_view, bool*> flags = {
+      {"--trace", &options->trace},           {"--list", &options->list},
+      {"--in-process", &options->in_process}, {"--double", &options->double_crash},
+      {"--unpruned", &options->unpruned},     {"--weak", &options->weak},
+      {"--hostile", &options->hostile}};
   for (int i = 1; i < argc; ++i) {
     const std::string_view name = argv[i];
     if (const auto flag = flags.find(name); flag != flags.end()) {

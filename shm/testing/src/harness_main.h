@@ -12,6 +12,7 @@ namespace thole::shm::testing {
 
 struct HarnessOptions {
   double seconds = 0;
+  double each = 0;  // --each: seconds of one program, instead of those of all
   uint64_t seed = 1;
   uint64_t count = 0;    // --seeds of the stepper, --runs of the simulator
   uint32_t repairs = 1;  // --repairs N, or all
@@ -21,6 +22,7 @@ struct HarnessOptions {
   std::string replay_file;
   int exhaustive = -1;  // --exhaustive: switches of the simulator's scripts; -1 = another mode
   bool double_crash = false;
+  bool unpruned = false;  // of an exhaustive search
   bool weak = false;
   bool hostile = false;
   bool trace = false;

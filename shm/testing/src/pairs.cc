@@ -72,6 +72,7 @@ Program PairOf(const Operation& first, const Operation& second) {
   program.component = first.component;
   program.name = "pair " + TextOf(first) + " + " + TextOf(second);
   program.processes = 2;
+  program.shares_only_image = true;
   program.joins_itself = first.joins_itself;
   program.make_world = [first, second] { return std::make_unique<PairWorld>(first, second); };
   program.prepare_joined = [first, second](World& world, const std::vector<Process*>& processes,
@@ -93,6 +94,7 @@ Program AloneOf(const Operation& operation) {
   program.component = operation.component;
   program.name = "alone " + TextOf(operation);
   program.processes = 2;
+  program.shares_only_image = true;
   program.joins_itself = operation.joins_itself;
   program.make_world = operation.make_world;
   program.prepare_joined = [operation](World& world, const std::vector<Process*>& processes,

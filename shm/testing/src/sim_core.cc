@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "run_heap.h"
+
 extern "C" const char __executable_start;  // of the linker
 extern "C" const char end;                 // of the linker
 
@@ -24,6 +26,8 @@ constexpr uint64_t kNoSpuriousWake = std::numeric_limits<uint64_t>::max();
 constexpr uint64_t kShortestStallBits = 5;
 constexpr uint64_t kStallBits = 8;  // stalls of up to 2^5 .. 2^12 accesses, all lengths alike
 constexpr uint64_t kSeedOfLoads = 0x10ad;
+constexpr uint64_t kForcedOneIn = 16;    // states of a forced course that are looked up
+constexpr uint64_t kTheEnd = 0xe0d;      // in a history
 constexpr uint64_t kLongestTurn = 3000;  // accesses by which a low priority is starved at most
 
 [[noreturn]] void NoMemory() {
@@ -61,13 +65,14 @@ SimCore::~SimCore() {
 }
 
 void SimCore::Reset() {
-  violation_.clear();
+  violation_ = std::string();
   dead_ = ready_ = asleep_ = stalled_ = late_ = 0;
   now_ns_ = 1'000'000'000;
   last_write_bytes_ = 0;
 }
 
 void SimCore::Add(uint32_t fiber, std::function<void()> body, bool late) {
+  const OutsideRunHeap outside;
   if (fibers_[fiber] == nullptr) fibers_[fiber] = std::make_unique<Fiber>();
   bodies_[fiber] = std::move(body);
   fibers_[fiber]->Start(&SimCore::FiberMain);
@@ -75,6 +80,8 @@ void SimCore::Add(uint32_t fiber, std::function<void()> body, bool late) {
 }
 
 void SimCore::RunPhase(const SimPlan& plan) {
+  const bool on_run_heap = inside_run_heap || shadow_ != nullptr;
+  const OutsideRunHeap outside;
   plan_ = plan;
   if (plan.weak) {
     if (weak_memory_ == nullptr) {
@@ -88,6 +95,8 @@ void SimCore::RunPhase(const SimPlan& plan) {
     hostile_peer_->Begin(plan.seed ^ kSeedOfLoads);
   }
   cut_off_ = false;
+  pruned_ = false;
+  histories_.fill(0);
   busy_since_.fill(0);
   alone_ = std::has_single_bit(ready_) && late_ == 0 && !trace_ && !plan.patient &&
            plan.script == nullptr && plan.conflicts == nullptr;
@@ -104,6 +113,7 @@ void SimCore::RunPhase(const SimPlan& plan) {
   if (const int first = Choose(false); first >= 0) {
     current_ = first;
     budget_ = 1 + Random(2 * plan_.switch_one_in);
+    const InsideRunHeap inside(on_run_heap);
     SwitchFiber(main_, fibers_[static_cast<uint32_t>(first)]->place());
   }
   current_ = -1;
@@ -116,6 +126,8 @@ void SimCore::FiberMain() {
   const uint32_t me = core.current();
   core.bodies_[me]();
   core.CheckLastWrite();
+  if (!core.plan_.keeps_histories) core.histories_[me] = 0;  // however it came there
+  core.Remember(kTheEnd);
   if (core.plan_.script != nullptr) core.CountAndMaybeDie(true, false);  // after its last call
   core.Trace("ended", 0);
   core.ready_ &= ~(1u << me);
@@ -137,6 +149,7 @@ void SimCore::Trace(const char* what, uint64_t detail) const {
 }
 
 void SimCore::Violate(const std::string& what) {
+  const OutsideRunHeap outside;
   if (violation_.empty()) violation_ = what;
   Trace("VIOLATION", 0);
   FiberPlace nowhere;
@@ -190,7 +203,7 @@ int SimCore::ChooseSleeper() {
   const int64_t until = until_[static_cast<size_t>(first)];
   if (until == std::numeric_limits<int64_t>::max()) {
     if (current_ >= 0 && ready_ == 0) {
-      if (plan_.hostile || plan_.patient) EndPhase();
+      if (plan_.hostile || plan_.patient) CutOff();
       Violate("hang: everybody sleeps for ever");
     }
     return -1;
@@ -222,8 +235,12 @@ int SimCore::Choose(bool not_current) {
 
 void SimCore::DemoteCurrent() { priority_[current()] = --lowest_priority_; }
 
-void SimCore::EndPhase() {
+void SimCore::CutOff() {
   cut_off_ = true;
+  EndPhase();
+}
+
+void SimCore::EndPhase() {
   FiberPlace nowhere;
   SwitchFiber(nowhere, main_);
   std::abort();  // the phase is over
@@ -235,7 +252,7 @@ void SimCore::TooMany() {
   const uint64_t most = plan_.accesses_max;
   const uint64_t busy = accesses_[current()] - busy_since_[current()];
   if (plan_.hostile || plan_.patient) {
-    if (busy < most / 2) EndPhase();
+    if (busy < most / 2) CutOff();
     if (busy < 2 * most) return;
   }
   Violate("hang: the run does not end within " + std::to_string(most) + " shared accesses");
@@ -244,6 +261,7 @@ void SimCore::TooMany() {
 void SimCore::AddPoint(bool matters, bool may_switch) {
   const uint32_t me = current();
   const uint32_t others = ready_ & ~(1u << me);
+  const OutsideRunHeap outside;
   // Who has just begun may make room for a third one: that is the choice that a switch is.
   const bool chosen = just_switched_ && std::popcount(others) > 1;
   just_switched_ = false;
@@ -282,11 +300,12 @@ void SimCore::Die() {
 
 void SimCore::CountAndMaybeDie(bool matters, bool may_switch) {
   const uint32_t me = current();
-  now_ns_ += kAccessNs;
+  if (plan_.script == nullptr) now_ns_ += kAccessNs;
   ++total_;
   ++accesses_[me];
   if (total_ > plan_.accesses_max) TooMany();
   if (plan_.script != nullptr) {
+    PruneIfKnown(matters);
     AddPoint(matters, may_switch);
     if (TakeEvent(true)) Die();
     return;
@@ -294,11 +313,17 @@ void SimCore::CountAndMaybeDie(bool matters, bool may_switch) {
   if (accesses_[me] == plan_.death_at[me] && calls_[me] >= plan_.death_after_call[me]) Die();
 }
 
-void SimCore::MaybeSwitch() {
-  if (plan_.script != nullptr) {
-    if (TakeEvent(false) && (ready_ >> event_.to & 1) != 0) SwitchTo(static_cast<int>(event_.to));
-    return;
+/// Who comes back has not yet made the access: it may still die before it, now that others went on.
+void SimCore::SwitchByScript(bool matters) {
+  while (TakeEvent(false) && (ready_ >> event_.to & 1) != 0) {
+    MarkConflict(false);  // to switch again at once shows nothing, if nobody else was chosen
+    SwitchTo(static_cast<int>(event_.to));
+    CountAndMaybeDie(matters);
   }
+}
+
+void SimCore::MaybeSwitch(bool matters) {
+  if (plan_.script != nullptr) return SwitchByScript(matters);
   if (plan_.priorities) {
     const bool demoted =
         std::find(plan_.demotions.begin(), plan_.demotions.end(), total_) != plan_.demotions.end();
@@ -333,7 +358,7 @@ void SimCore::EnterKernel() {
   if (plan_.script == nullptr && plan_.stall_one_in != 0 && Random(plan_.stall_one_in) == 0) {
     Stall();
   } else {
-    MaybeSwitch();
+    MaybeSwitch(true);
   }
   MarkConflict(true);  // others see what it does there
 }
@@ -357,10 +382,12 @@ void SimCore::Sleep(int64_t until_ns) {
   const uint32_t me = current();
   busy_since_[me] = accesses_[me];
   until_[me] = until_ns;
+  Remember(static_cast<uint64_t>(until_ns));
+  Remember(total_);  // the kernel wakes in the order in which they fell asleep
   // Drawn once for each sleep: drawn at each step of the others, a sleeper would hardly ever sleep
-  // its time, and a run in which two wait in vain would not come to its end.
-  wakes_at_[me] =
-      Random(kSpuriousWakeOneIn) == 0 ? total_ + Random(kSpuriousWakeWithin) : kNoSpuriousWake;
+  // its time, and a run in which two wait in vain would not come to its end. Never by a script.
+  const bool spurious = plan_.script == nullptr && Random(kSpuriousWakeOneIn) == 0;
+  wakes_at_[me] = spurious ? total_ + Random(kSpuriousWakeWithin) : kNoSpuriousWake;
   ready_ &= ~(1u << me);
   asleep_ |= 1u << me;
   SwitchTo(Choose(false));
@@ -373,7 +400,7 @@ void SimCore::Wake(uint32_t fiber) {
 }
 
 bool SimCore::IsPrivatePointer(uint64_t value) const {
-  if (value - sim_arena.begin < sim_arena.bytes) return true;
+  if (value - sim_arena.begin < sim_arena.bytes || RunHeap::Contains(value)) return true;
   // The executable, its data, and the heap that the kernel puts behind it.
   return value >= AddressOf(&__executable_start) && value < AddressOf(sbrk(0)) &&
          value > (uint64_t{1} << 32);
@@ -381,6 +408,7 @@ bool SimCore::IsPrivatePointer(uint64_t value) const {
 
 void SimCore::CheckLastWrite() {
   if (last_write_bytes_ == 0) return;
+  FollowLastWrite();
   const uint64_t begin = last_write_ & ~uint64_t{7};
   const uint64_t finish = last_write_ + last_write_bytes_;
   last_write_bytes_ = 0;
@@ -392,7 +420,8 @@ void SimCore::CheckLastWrite() {
   }
 }
 
-void SimCore::Access(uint64_t arena_offset, uint64_t bytes, bool write, bool plain) {
+void SimCore::Access(const SimAccess& access) {
+  const auto& [arena_offset, bytes, read, write, plain] = access;
   if (current_ < 0) return;
   if (last_write_bytes_ != 0) CheckLastWrite();
   const uint64_t owner = arena_offset >> stride_bits_;
@@ -409,13 +438,14 @@ void SimCore::Access(uint64_t arena_offset, uint64_t bytes, bool write, bool pla
   } else {
     if (trace_) Trace(write ? "writes at" : "reads at", offset);
     CountAndMaybeDie(write);
-    MaybeSwitch();
+    MaybeSwitch(write);
     if (conflicts_.active()) {
       MarkConflict(conflicts_.Note(current(), dead_, offset, bytes, write));
     }
   }
   if (plan_.hostile && hostile_peer_->Strike(offset))
     Trace("finds changed", hostile_peer_->where());
+  RememberAccess(access);
   if (plain && plan_.weak) weak_memory_->Plain(current(), offset, bytes, write);
   if (!write) return;
   last_write_ = arena_offset;

@@ -16,7 +16,9 @@
 
 #include "fiber.h"
 #include "hostile_peer.h"
+#include "image_shadow.h"
 #include "sim_script.h"
+#include "visited_states.h"
 #include "weak_memory.h"
 
 namespace thole::shm::testing {
@@ -36,13 +38,29 @@ struct SimPlan {
   std::array<uint64_t, kFibersMax> death_at;  // the access before which a fiber dies
   // If not 0, `death_at` counts from this kernel call of the fiber on: where repairs begin.
   std::array<uint32_t, kFibersMax> death_after_call{};
-  // If not null, nothing of the above counts but `accesses_max`: SimScript says what happens.
+  // If not null, nothing of the above counts but `accesses_max`: SimScript says what happens. No
+  // time passes by accesses.
   const SimScript* script = nullptr;
   bool weak = false;  // loads may return what WeakMemory allows
   // Words are overwritten now and then (HostilePeer), and who only waits is cut off, not hung.
   bool hostile = false;
   bool patient = false;              // the same without the overwriting: for what comes after it
   ConflictMap* conflicts = nullptr;  // if not null, conflicts of the phase are added to it
+  // If not null: behind its script the phase ends at the first state that is among them, reached
+  // with at least as many switches left, and adds those that it comes by. Needs a mark.
+  VisitedStates* visited = nullptr;
+  std::function<uint64_t()> kernel_state = {};  // a hash of it
+  uint32_t switches_left = 0;
+  uint32_t deaths_left = 0;
+  bool keeps_histories = false;  // also what the dead and those that ended did makes a difference
+};
+
+struct SimAccess {
+  uint64_t at = 0;  // in the arena
+  uint64_t bytes = 0;
+  bool read = false;
+  bool write = false;
+  bool plain = false;
 };
 
 class SimCore {
@@ -65,6 +83,13 @@ class SimCore {
 
   /// Begins a run: no violation, nobody dead.
   void Reset();
+  /// From now on the image is followed; `Rewind` puts back its bytes and the clock as they are now.
+  void Mark();
+  void Rewind();
+  /// Whether all stores since the mark were seen.
+  bool SawAllStores();
+  /// Of what differs from the mark, and who is dead.
+  uint64_t HashOfImage() const;
   /// Adds a fiber to the next phase; `late` ones only run once somebody died.
   void Add(uint32_t fiber, std::function<void()> body, bool late = false);
   /// Runs the added fibers until none can go on. Afterwards none is left.
@@ -76,6 +101,7 @@ class SimCore {
   /// Accesses of a fiber in the last phase.
   uint64_t accesses(uint32_t fiber) const { return accesses_[fiber]; }
   uint64_t accesses_total() const { return total_; }
+  bool follows_script() const { return current_ >= 0 && plan_.script != nullptr; }
   /// Of the last phase that followed a script: access `i + 1` of all.
   std::vector<SimPoint>& points() { return points_; }
 
@@ -88,12 +114,18 @@ class SimCore {
   void Wake(uint32_t fiber);
   [[noreturn]] void Violate(const std::string& what);
   /// An access to the arena, before it happens.
-  void Access(uint64_t arena_offset, uint64_t bytes, bool write, bool plain);
+  void Access(const SimAccess& access);
+  /// What the kernel answered.
+  void Saw(uint64_t answer) { Remember(answer); }
+  /// What an access reads is what is there now.
+  void RememberAccess(const SimAccess& access);
   uint64_t OffsetInImage(uint64_t arena_offset) const { return arena_offset & (stride_ - 1); }
   /// Null unless the phase has a weak memory.
   WeakMemory* weak() { return plan_.weak && in_fiber() ? weak_memory_.get() : nullptr; }
   /// Whether the last phase ended although some still waited.
   bool cut_off() const { return cut_off_; }
+  /// Whether it ended because a state was known.
+  bool pruned() const { return pruned_; }
   uint64_t stale_loads() const { return weak_memory_ == nullptr ? 0 : weak_memory_->stale_loads(); }
   /// After an access that the caller performed itself: pointers stored?
   void CheckLastWrite();
@@ -103,7 +135,17 @@ class SimCore {
   uint64_t Random(uint64_t limit);
   /// `matters`: the access may change something that others see.
   void CountAndMaybeDie(bool matters, bool may_switch = true);
-  void MaybeSwitch();
+  void MaybeSwitch(bool matters);
+  void SwitchByScript(bool matters);
+  void PruneIfKnown(bool matters);
+  uint64_t KeyOfState() const;
+  void Remember(uint64_t detail) {
+    if (plan_.visited != nullptr && in_fiber()) {
+      histories_[current()] = Append(histories_[current()], detail);
+    }
+  }
+  void FollowLastWrite();
+  [[noreturn]] void CutOff();
   [[noreturn]] void Die();
   bool TakeEvent(bool death);
   void AddPoint(bool matters, bool may_switch);
@@ -150,6 +192,12 @@ class SimCore {
   std::array<uint32_t, kFibersMax> calls_{};
   std::array<uint64_t, kFibersMax> busy_since_{};  // accesses of the fiber when it last waited
   bool cut_off_ = false;
+  bool pruned_ = false;
+  std::unique_ptr<ImageShadow> shadow_;  // null before the first mark
+  int64_t marked_ns_ = 0;
+  // By fiber: all that it did and was answered in this phase. Programs are deterministic, so this
+  // says where it is and what it knows.
+  std::array<uint64_t, kFibersMax> histories_{};
   uint64_t total_ = 0;
   uint64_t budget_ = 0;      // accesses until the next choice
   uint64_t last_write_ = 0;  // arena offset

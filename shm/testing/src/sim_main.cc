@@ -43,10 +43,12 @@ std::string Json(const SimResult& result) {
 std::string Json(const SystematicResult& result) {
   char numbers[300];
   std::snprintf(numbers, sizeof(numbers),
-                "\"schedules\": %llu, \"runs\": %llu, \"deaths\": %llu, \"one_in\": %llu, "
-                "\"cut_off\": %d, \"violations\": %llu, ",
+                "\"schedules\": %llu, \"runs\": %llu, \"deaths\": %llu, \"states\": %llu, "
+                "\"ends\": %llu, \"one_in\": %llu, \"cut_off\": %d, \"violations\": %llu, "
+                "\"seconds\": %.1f, ",
                 Number{result.schedules}, Number{result.runs}, Number{result.deaths},
-                Number{result.one_in}, result.complete ? 0 : 1, Number{result.violations});
+                Number{result.states}, Number{result.ends}, Number{result.one_in},
+                result.complete ? 0 : 1, Number{result.violations}, result.seconds);
   return "{\"program\": " + JsonText(result.program) + ", " + numbers +
          "\"failures\": " + JsonFailures(result.failures) + "}";
 }
@@ -67,9 +69,9 @@ void Print(const SimResult& result) {
 void Print(const SystematicResult& result) {
   std::string covered = result.complete ? "all" : "cut off";
   if (result.one_in > 1) covered = "1 in " + std::to_string(result.one_in) + ", " + covered;
-  std::printf("%-90s %9llu %9llu %9llu %10llu  %s\n", result.program.c_str(),
-              Number{result.schedules}, Number{result.runs}, Number{result.deaths},
-              Number{result.violations}, covered.c_str());
+  std::printf("%-90s %10llu %10llu %9llu %10llu %8.1f  %s\n", result.program.c_str(),
+              Number{result.schedules}, Number{result.states}, Number{result.ends},
+              Number{result.violations}, result.seconds, covered.c_str());
   PrintAgain(result.failures);
 }
 
@@ -153,14 +155,16 @@ int SimulateAll(const HarnessOptions& options, const std::vector<const Program*>
 /// those after it.
 int EnumerateAll(const HarnessOptions& options, const std::vector<const Program*>& chosen) {
   const double end = Now() + (options.seconds != 0 ? options.seconds : kDefaultSeconds);
-  std::printf("%-90s %9s %9s %9s %10s  %s\n", "program", "schedules", "runs", "deaths",
-              "violations", "covered");
+  std::printf("%-90s %10s %10s %9s %10s %8s  %s\n", "program", "schedules", "states", "ends",
+              "violations", "seconds", "covered");
   std::string json;
   SystematicResult sum;
   size_t cut_off = 0;
   for (size_t i = 0; i < chosen.size(); ++i) {
     SystematicOptions systematic{.seed = options.seed, .sample_runs = options.count};
     systematic.seconds = (end - Now()) / static_cast<double>(chosen.size() - i);
+    if (options.each != 0) systematic.seconds = options.each;
+    systematic.prune = !options.unpruned;
     systematic.switches = static_cast<uint32_t>(std::max(options.exhaustive, 0));
     systematic.deaths = options.double_crash ? 2 : 1;
     const SystematicResult result = Enumerate(*chosen[i], systematic);

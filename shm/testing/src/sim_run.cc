@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "run_heap.h"
 #include "thole/shm/audit.h"
 
 namespace thole::shm::testing {
@@ -20,6 +21,7 @@ constexpr uint64_t kRepairerHorizonMin = 16;
 constexpr uint64_t kRepairerHorizons = 8;
 constexpr uint64_t kRepairCalls = 12;
 constexpr uint64_t kRepairBits = 6;
+constexpr uint64_t kLookEvery = 64;  // runs after which the image is compared as a whole
 
 uint64_t Mix(uint64_t seed, uint64_t purpose) { return Random(seed ^ purpose << 32).Next(); }
 
@@ -81,13 +83,22 @@ void SimRun::Choose(const SimReplay& replay, Random& random) {
 void SimRun::ChooseByScript(const SimReplay& replay) {
   script_ = SimScript::Parse(replay.script).value_or(SimScript{});
   plan_.script = &script_;
-  const auto with_repairer = [](const SimEvent& event) {
-    return event.kind == SimEvent::Kind::kDieRepaired;
-  };
-  const auto& events = script_.events;
-  const auto wanted = std::count_if(events.begin(), events.end(), with_repairer);
-  repairers_ = std::min(static_cast<uint32_t>(wanted), kRepairersMax);
   fresh_survivor_ = false;
+  const auto count = [this](SimEvent::Kind kind) {
+    const auto is_it = [kind](const SimEvent& event) { return event.kind == kind; };
+    const auto& events = script_.events;
+    return static_cast<uint32_t>(std::count_if(events.begin(), events.end(), is_it));
+  };
+  // One at least: so all scripts begin alike.
+  repairers_ = std::clamp(count(SimEvent::Kind::kDieRepaired), 1u, kRepairersMax);
+  if (runs_ == 0 || visited_ == nullptr) return;
+  plan_.visited = visited_;
+  const uint32_t switches = count(SimEvent::Kind::kSwitch);
+  const auto died = static_cast<uint32_t>(script_.events.size()) - switches;
+  plan_.switches_left = switches_ - std::min(switches_, switches);
+  plan_.deaths_left = deaths_ - std::min(deaths_, died);
+  plan_.kernel_state = [this] { return kernel_->HashOfState(); };
+  plan_.keeps_histories = program_.check != nullptr;
 }
 
 void SimRun::ChooseRepairersDeath(uint32_t fiber, Random& random) {
@@ -228,6 +239,68 @@ void SimRun::Judge(Process& survivor, uint32_t died) {
   if (!findings.empty()) error_ = findings.ToString();
 }
 
+bool SimRun::Start() {
+  Clear();
+  core_.Reset();
+  std::memcpy(core_.view(kSetup), pristine_.get(), pristine_bytes_);
+  kernel_ = std::make_shared<FakeKernel>(16);
+  kernel_->SetScheduler(this, &core_.clock());
+  world_ = program_.make_world();
+  world_->weak_memory = plan_.weak;
+  return Prepare();
+}
+
+/// The first run goes its way outside of the run heap: what is made once and for all stays there.
+bool SimRun::StartOrRewind() {
+  const uint64_t run = runs_++;
+  if (!repeats_ || run == 0) return Start();
+  if (run > 1) {
+    core_.Reset();
+    core_.Rewind();
+    RunHeap::Rewind();
+    if (run % kLookEvery == 0 && !core_.SawAllStores()) error_ = "a store was not seen";
+    return error_.empty();
+  }
+  Clear();
+  RunHeap::Clear();
+  const InsideRunHeap inside;
+  if (!Start()) return false;
+  core_.Mark();
+  RunHeap::Mark();
+  return true;
+}
+
+void SimRun::Repeat(VisitedStates* visited, uint32_t switches, uint32_t deaths) {
+  repeats_ = true;
+  visited_ = visited;
+  switches_ = switches;
+  deaths_ = deaths;
+}
+
+/// Who died, or dies now, after its last call. Returns a bit for each process of the program.
+uint32_t SimRun::CountTheDead(SimOutcome& outcome) {
+  uint32_t died = 0;
+  for (uint32_t i = 1; i < first_repairer() + repairers_; ++i) {
+    const bool to_die = plan_.script == nullptr && plan_.death_at[i] != kNoDeath;
+    const bool at_end = i < first_repairer() && (program_.killed_at_end >> (i - 1) & 1) != 0;
+    if ((to_die || at_end) && !core_.died(i)) {
+      kernel_->KillAllAt(core_.view(i));
+    } else if (!core_.died(i)) {
+      continue;
+    }
+    ++outcome.deaths;
+    if (i < first_repairer()) died |= 1u << (i - 1);
+  }
+  return died;
+}
+
+/// Without a ledger a judge sees the bytes, the kernel, and itself, which is always the same.
+bool SimRun::WasJudged() {
+  if (plan_.visited == nullptr || plan_.keeps_histories) return false;
+  const uint64_t end = Append(core_.HashOfImage(), kernel_->HashOfState());
+  return !visited_->Enter(Append(end, static_cast<uint64_t>(core_.clock())), 0);
+}
+
 SimOutcome SimRun::Run(const SimReplay& replay) {
   SimOutcome outcome;
   if (!format_error_.empty()) {
@@ -237,41 +310,27 @@ SimOutcome SimRun::Run(const SimReplay& replay) {
   seed_ = replay.seed;
   Random random(seed_);
   Choose(replay, random);
-  core_.Reset();
-  error_.clear();
+  error_ = std::string();
   cut_off_ = false;
-  std::memcpy(core_.view(kSetup), pristine_.get(), pristine_bytes_);
-  kernel_ = std::make_shared<FakeKernel>(16);
-  kernel_->SetScheduler(this, &core_.clock());
-  world_ = program_.make_world();
-  world_->weak_memory = plan_.weak;
-
-  uint32_t died = 0;
-  if (Prepare()) {
+  if (StartOrRewind()) {
     RunTogether();
     outcome.accesses = core_.accesses_total();
     outcome.stale_loads = core_.stale_loads();
+    outcome.pruned = core_.pruned();
     cut_off_ = core_.cut_off();
-    for (uint32_t i = 1; i < first_repairer() + repairers_; ++i) {
-      if (i < first_repairer()) outcome.longest = std::max(outcome.longest, core_.accesses(i));
-      const bool to_die = plan_.script == nullptr && plan_.death_at[i] != kNoDeath;
-      const bool at_end = i < first_repairer() && (program_.killed_at_end >> (i - 1) & 1) != 0;
-      if ((to_die || at_end) && !core_.died(i)) {
-        kernel_->KillAllAt(core_.view(i));  // it dies after its last call
-      } else if (!core_.died(i)) {
-        continue;
-      }
-      ++outcome.deaths;
-      if (i < first_repairer()) died |= 1u << (i - 1);
+    for (uint32_t i = 1; i < first_repairer(); ++i) {
+      outcome.longest = std::max(outcome.longest, core_.accesses(i));
     }
-    if (core_.violation().empty()) Finish(died);
+    const uint32_t died = CountTheDead(outcome);
+    if (runs_ > 1 && repeats_) outcome.ended_in = core_.HashOfImage();
+    if (core_.violation().empty() && !outcome.pruned && !WasJudged()) Finish(died);
   }
   for (const auto& process : processes_) {
     if (process != nullptr) outcome.repairs += process->attachment().repairs_done();
   }
   outcome.cut_off = cut_off_;
   outcome.violation = core_.violation().empty() ? error_ : core_.violation();
-  Clear();
+  if (!repeats_) Clear();
   return outcome;
 }
 

@@ -19,6 +19,8 @@ struct SimOutcome {
   uint32_t deaths = 0;
   uint64_t repairs = 0;
   uint64_t stale_loads = 0;  // in a weak memory
+  bool pruned = false;       // it came to a state from which another run went on
+  uint64_t ended_in = 0;     // hash of the bytes and of who is dead, before the repair at the end
   bool cut_off = false;      // with a hostile peer: somebody waited for what was a lie
   std::string violation;     // "" = none
 };
@@ -30,6 +32,10 @@ class SimRun final : private FakeScheduler {
   void set_trace(bool trace) { core_.set_trace(trace); }
   /// Conflicts of all runs are added to it; null: not looked for.
   void set_conflicts(ConflictMap* conflicts) { conflicts_ = conflicts; }
+  /// From the second run on only what follows the preparation is run: all runs that follow are
+  /// scripts of one seed, in a process that does nothing else. Known states end a run, if `visited`
+  /// is not null; a script has at most so many switches and deaths.
+  void Repeat(VisitedStates* visited, uint32_t switches, uint32_t deaths);
   SimOutcome Run(const SimReplay& replay);
   /// Of the last run, if it followed a script.
   std::vector<SimPoint>& points() { return core_.points(); }
@@ -53,6 +59,8 @@ class SimRun final : private FakeScheduler {
   void Give(uint64_t key) override {
     if (core_.weak() != nullptr) core_.weak()->Give(core_.current(), key);
   }
+  bool TimeStandsStill() override { return core_.follows_script(); }
+  void Saw(uint64_t answer) override { core_.Saw(answer); }
   void Take(uint64_t key) override {
     if (core_.weak() != nullptr) core_.weak()->Take(core_.current(), key);
   }
@@ -63,12 +71,17 @@ class SimRun final : private FakeScheduler {
   /// Runs `work` in a fiber of its own; nobody else runs and nobody dies. False on a violation.
   bool Alone(uint32_t fiber, const std::function<void()>& work);
   bool MakeAndJoin(uint32_t fiber, std::string_view name, bool join);
+  /// A new world over a fresh image, prepared. False on a violation.
+  bool Start();
+  bool StartOrRewind();
   bool Prepare();
   void RunTogether();
   void RepairerBody(uint32_t fiber);
   void Finish(uint32_t died);
+  bool WasJudged();
   void Judge(Process& survivor, uint32_t died);
   void Survive(Process& survivor);
+  uint32_t CountTheDead(SimOutcome& outcome);
   void Clear();
 
   const Program& program_;
@@ -78,6 +91,11 @@ class SimRun final : private FakeScheduler {
   std::string format_error_;
 
   ConflictMap* conflicts_ = nullptr;
+  VisitedStates* visited_ = nullptr;
+  uint32_t switches_ = 0;
+  uint32_t deaths_ = 0;
+  bool repeats_ = false;
+  uint64_t runs_ = 0;
 
   // Of the present run.
   uint64_t seed_ = 0;

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "run_heap.h"
+
 namespace thole::shm::testing {
 namespace {
 
@@ -83,7 +85,10 @@ bool ConflictFinder::Note(uint32_t fiber, uint32_t dead, uint64_t offset, uint64
   bool found = false;
   for (uint64_t word = offset / kWordBytes; word * kWordBytes < offset + bytes; ++word) {
     Touched& touched = words_[word];
-    if ((touched.readers | touched.writers) == 0) dirty_.push_back(word);
+    if ((touched.readers | touched.writers) == 0) {
+      const OutsideRunHeap outside;
+      dirty_.push_back(word);
+    }
     const uint32_t others = (write ? touched.readers | touched.writers : touched.writers);
     if ((others & ~me & ~dead) != 0) map_->Add(word);
     (write ? touched.writers : touched.readers) |= me;

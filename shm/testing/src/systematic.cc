@@ -6,15 +6,16 @@
 #include <algorithm>
 #include <bit>
 
+#include "pending_scripts.h"
 #include "sim_run.h"
+#include "visited_states.h"
 
 namespace thole::shm::testing {
 namespace {
 
 constexpr double kChildSeconds = 1;
-constexpr uint64_t kChildRuns = 4000;
 constexpr uint64_t kLearningRuns = 60;  // in random order: which words are in conflict?
-enum Counter { kRuns, kAccesses, kDeaths, kSchedules, kFinished, kOneIn };
+enum Counter { kRuns, kAccesses, kDeaths, kSchedules, kEnds, kSumOfEnds, kOneIn };
 
 double Now() {
   timespec now{};
@@ -22,75 +23,88 @@ double Now() {
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
-/// One batch of an enumeration, in a child: depth first, a script before those that extend it.
+uint32_t DeathsOf(const SimScript& script) {
+  const auto is_death = [](const SimEvent& e) { return e.kind != SimEvent::Kind::kSwitch; };
+  return static_cast<uint32_t>(std::count_if(script.events.begin(), script.events.end(), is_death));
+}
+
+/// What the children of one search share.
+struct Search {
+  explicit Search(uint64_t image_bytes) : conflicts(image_bytes) {}
+  /// Nothing is run yet, of programs of so many processes.
+  void Begin(uint32_t processes) {
+    visited.Clear();
+    ends.Clear();
+    pending.Clear();
+    for (uint32_t first = processes; first != 0; --first) pending.Push({first, {}});
+  }
+
+  ConflictMap conflicts;
+  VisitedStates visited;
+  VisitedStates ends;  // bytes and deaths in which a run ended
+  PendingScripts pending;
+};
+
+/// One batch of a search, in a child: depth first, a script before those that extend it.
 class Enumeration {
  public:
-  Enumeration(const Program& program, const SystematicOptions& options, ConflictMap& conflicts,
+  Enumeration(const Program& program, const SystematicOptions& options, Search& search,
               ChildReport& report)
-      : program_(program), options_(options), report_(report), run_(program) {
-    if (options.switches != 0) run_.set_conflicts(&conflicts);
+      : program_(program), options_(options), search_(search), report_(report), run_(program) {
+    if (options.switches != 0) run_.set_conflicts(&search.conflicts);
     one_in_ = std::max<uint64_t>(1, report.counters[kOneIn]);
   }
 
   /// Runs in random order, which teach conflicts.
   void Learn(double end);
-  /// From `script` on, which is run first unless it crashed, until the batch is full. What comes
-  /// next stands in `report.current` then; none left: kFinished.
-  void Go(const SimScript& script, bool crashed, double end);
+  /// Runs what is pending until nothing is, or the batch is over.
+  void Go(double end);
 
  private:
-  struct Level {
-    SimScript script;
-    std::vector<SimPoint> points;
-    size_t point = 0;  // the next to branch off at, and how
-    size_t option = 0;
-    uint64_t deaths_seen = 0;  // of which one in so many is taken
-  };
-
   SimReplay ReplayOf(const SimScript& script) const {
     return {program_.component + "/" + program_.name, SimMode::kScript, options_.seed, 0,
             script.ToString()};
   }
-  void RunScript(const SimScript& script, bool counts);
-  std::vector<SimEvent> OptionsAt(const Level& level, size_t point) const;
-  void Push(const SimScript& script);
-  void RebuildLevels(const SimScript& script);
-  /// The script after `script`; false when there is none.
-  bool Advance(SimScript& script);
-  static uint32_t DeathsOf(const SimScript& script);
+  void RunScript(const SimScript& script);
+  bool IsSampled(const SimScript& script, const SimEvent& event) const;
+  std::vector<SimEvent> OptionsAt(const SimScript& script, size_t point);
+  void PushBranches(const SimScript& script);
   void ChooseSample();
 
   const Program& program_;
   const SystematicOptions& options_;
+  Search& search_;
   ChildReport& report_;
   SimRun run_;
-  std::vector<Level> levels_;
   uint64_t one_in_ = 1;
 };
 
-uint32_t Enumeration::DeathsOf(const SimScript& script) {
-  const auto is_death = [](const SimEvent& e) { return e.kind != SimEvent::Kind::kSwitch; };
-  return static_cast<uint32_t>(std::count_if(script.events.begin(), script.events.end(), is_death));
-}
-
-void Enumeration::RunScript(const SimScript& script, bool counts) {
+void Enumeration::RunScript(const SimScript& script) {
   const SimReplay replay = ReplayOf(script);
-  report_.SetCurrent(replay.ToString());
   const SimOutcome outcome = run_.Run(replay);
-  if (!counts) return;
   report_.counters[kRuns] += 1;
   report_.counters[kSchedules] += 1;
   report_.counters[kAccesses] += outcome.accesses;
   report_.counters[kDeaths] += outcome.deaths;
   if (!outcome.violation.empty()) report_.AddFailure(replay.ToString(), outcome.violation);
+  if (outcome.pruned || !search_.ends.Enter(outcome.ended_in, 0)) return;
+  report_.counters[kEnds] += 1;
+  report_.counters[kSumOfEnds] += outcome.ended_in;
 }
 
-std::vector<SimEvent> Enumeration::OptionsAt(const Level& level, size_t point) const {
+/// Of second deaths only some may be wanted: another part of them for each first death, so that all
+/// kinds of second deaths come up.
+bool Enumeration::IsSampled(const SimScript& script, const SimEvent& event) const {
+  if (event.kind == SimEvent::Kind::kSwitch || DeathsOf(script) == 0) return true;
+  return (event.at - 1 + script.events.back().at) % one_in_ == 0;
+}
+
+std::vector<SimEvent> Enumeration::OptionsAt(const SimScript& script, size_t point) {
   std::vector<SimEvent> options;
-  const SimPoint& here = level.points[point];
-  const uint32_t deaths = DeathsOf(level.script);
+  const SimPoint& here = run_.points()[point];
+  const uint32_t deaths = DeathsOf(script);
   const uint64_t at = point + 1;
-  const size_t switches = level.script.events.size() - deaths;
+  const size_t switches = script.events.size() - deaths;
   if (here.may_switch && switches < options_.switches) {
     for (uint32_t others = here.ready; others != 0; others &= others - 1) {
       const auto to = static_cast<uint32_t>(std::countr_zero(others));
@@ -110,55 +124,21 @@ std::vector<SimEvent> Enumeration::OptionsAt(const Level& level, size_t point) c
   return options;
 }
 
-/// The points of the run that just ended become a level, unless nothing can be added to its script.
-void Enumeration::Push(const SimScript& script) {
+/// All that the run which just ended can be made to do otherwise, behind the last event.
+void Enumeration::PushBranches(const SimScript& script) {
   const uint32_t deaths = DeathsOf(script);
   if (deaths >= options_.deaths && script.events.size() - deaths >= options_.switches) return;
-  Level level;
-  level.script = script;
-  level.points = run_.points();
-  level.point = script.events.empty() ? 0 : static_cast<size_t>(script.events.back().at);
-  levels_.push_back(std::move(level));
-}
-
-void Enumeration::RebuildLevels(const SimScript& script) {
-  levels_.clear();
-  SimScript prefix{script.first, {}};
-  for (const SimEvent& event : script.events) {
-    RunScript(prefix, false);
-    Push(prefix);
-    Level& level = levels_.back();
-    level.point = static_cast<size_t>(event.at - 1);
-    const std::vector<SimEvent> options = OptionsAt(level, level.point);
-    const auto found = std::find(options.begin(), options.end(), event);
-    level.option = found == options.end() ? 0 : static_cast<size_t>(found - options.begin()) + 1;
-    prefix.events.push_back(event);
-  }
-}
-
-bool Enumeration::Advance(SimScript& script) {
-  while (!levels_.empty()) {
-    Level& level = levels_.back();
-    if (level.point >= level.points.size()) {
-      levels_.pop_back();
-      continue;
+  const size_t begin = script.events.empty() ? 0 : static_cast<size_t>(script.events.back().at);
+  SimScript branch = script;
+  branch.events.emplace_back();
+  for (size_t point = run_.points().size(); point-- > begin;) {
+    const std::vector<SimEvent> options = OptionsAt(script, point);
+    for (auto option = options.rbegin(); option != options.rend(); ++option) {
+      if (!IsSampled(script, *option)) continue;
+      branch.events.back() = *option;
+      search_.pending.Push(branch);
     }
-    const std::vector<SimEvent> options = OptionsAt(level, level.point);
-    if (level.option >= options.size()) {
-      ++level.point;
-      level.option = 0;
-      continue;
-    }
-    const SimEvent event = options[level.option++];
-    const bool second_death = event.kind != SimEvent::Kind::kSwitch && DeathsOf(level.script) == 1;
-    // Another part of them for each first death, so that all kinds of second deaths come up.
-    if (second_death && (level.point + level.script.events.back().at) % one_in_ != 0) continue;
-    script = level.script;
-    script.events.push_back(event);
-    return true;
   }
-  script = SimScript{script.first + 1, {}};
-  return script.first <= program_.processes;
 }
 
 void Enumeration::Learn(double end) {
@@ -176,14 +156,14 @@ void Enumeration::Learn(double end) {
 /// How many second deaths there are, by one first death in the middle.
 void Enumeration::ChooseSample() {
   if (options_.sample_runs == 0 || options_.deaths < 2) return;
-  RunScript({1, {}}, false);
+  run_.Run(ReplayOf({1, {}}));
   std::vector<uint64_t> first_deaths;
   for (size_t i = 0; i < run_.points().size(); ++i) {
     if (run_.points()[i].may_die) first_deaths.push_back(i + 1);
   }
   if (first_deaths.empty()) return;
   const uint64_t middle = first_deaths[first_deaths.size() / 2];
-  RunScript({1, {{middle, SimEvent::Kind::kDieRepaired, 0}}}, false);
+  run_.Run(ReplayOf({1, {{middle, SimEvent::Kind::kDieRepaired, 0}}}));
   uint64_t second_deaths = 0;
   for (const SimPoint& point : run_.points()) {
     if (point.may_die && run_.is_repairer(point.fiber)) ++second_deaths;
@@ -192,65 +172,69 @@ void Enumeration::ChooseSample() {
       1 + first_deaths.size() * second_deaths * program_.processes / options_.sample_runs;
 }
 
-void Enumeration::Go(const SimScript& start, bool crashed, double end) {
-  mallopt(M_MMAP_THRESHOLD, 64 << 20);
-  mallopt(M_TRIM_THRESHOLD, 512 << 20);
-  SimScript script = start;
-  RebuildLevels(script);
-  for (uint64_t runs = 0;; ++runs) {
-    if (!crashed) {
-      report_.SetCurrent(ReplayOf(script).ToString());
-      if (runs == kChildRuns || Now() >= end || report_.failures >= options_.failures_max) return;
-      RunScript(script, true);
-      Push(script);
-    }
-    crashed = false;
-    if (!Advance(script)) break;
+void Enumeration::Go(double end) {
+  // Which second deaths a sample takes depends on the way to a state.
+  const bool prunes = options_.prune && program_.shares_only_image && one_in_ == 1;
+  run_.Repeat(prunes ? &search_.visited : nullptr, options_.switches, options_.deaths);
+  bool first = true;
+  while (!search_.pending.empty() && Now() < end && report_.failures < options_.failures_max) {
+    const SimScript script = search_.pending.Pop();
+    report_.SetCurrent(ReplayOf(script).ToString());
+    if (first) run_.Run(ReplayOf(script));  // outside of the run heap
+    first = false;
+    RunScript(script);
+    PushBranches(script);
   }
-  report_.counters[kFinished] = 1;
 }
 
-/// The script that a child was at when it ended.
-SimScript ScriptOf(const ChildReport& report) {
-  const auto replay = SimReplay::Parse(report.current);
-  return SimScript::Parse(replay ? replay->script : "").value_or(SimScript{});
+/// One search with so many switches; true when nothing is left to run.
+bool RunAll(const Program& program, const SystematicOptions& options, Search& search, double end,
+            ChildReport& report) {
+  const uint64_t known = search.conflicts.size();
+  search.Begin(program.processes);
+  report.counters[kSchedules] = report.counters[kEnds] = report.counters[kSumOfEnds] = 0;
+  while (!search.pending.empty()) {
+    if (Now() >= end || report.failures >= options.failures_max) return false;
+    search.visited.MakeRoom();
+    search.ends.MakeRoom();
+    const double batch_end = std::min(end, Now() + kChildSeconds);
+    RunInChild(report, options.stall_seconds, [&](ChildReport& in_child) {
+      Enumeration(program, options, search, in_child).Go(batch_end);
+    });
+  }
+  return search.conflicts.size() == known;
 }
 
 }  // namespace
 
 SystematicResult Enumerate(const Program& program, const SystematicOptions& options) {
   ChildReport* report = NewChildReport();
-  ConflictMap conflicts(RoundUp(program.make_world()->segment_bytes(), 4096));
-  const double end = Now() + options.seconds;
+  Search search(RoundUp(program.make_world()->segment_bytes(), 4096));
+  const double begin = Now();
+  const double end = begin + options.seconds;
+  RunInChild(*report, options.stall_seconds, [&](ChildReport& in_child) {
+    Enumeration(program, options, search, in_child).Learn(end);
+  });
   SystematicResult result;
   result.program = program.component + "/" + program.name;
-
-  RunInChild(*report, options.stall_seconds, [&](ChildReport& in_child) {
-    Enumeration(program, options, conflicts, in_child).Learn(end);
-  });
-  const auto go_on = [&] { return Now() < end && report->failures < options.failures_max; };
-  while (!result.complete && go_on()) {
-    const uint64_t known = conflicts.size();
-    report->counters[kSchedules] = 0;
-    report->counters[kFinished] = 0;
-    SimScript next;
-    bool crashed = false;
-    while (report->counters[kFinished] == 0 && go_on()) {
-      const double batch_end = std::min(end, Now() + kChildSeconds);
-      const ChildEnd ended = RunInChild(*report, options.stall_seconds, [&](ChildReport& in_child) {
-        Enumeration(program, options, conflicts, in_child).Go(next, crashed, batch_end);
-      });
-      next = ScriptOf(*report);
-      crashed = !ended.ok();
-    }
-    result.complete = report->counters[kFinished] != 0 && conflicts.size() == known;
+  // What is in conflict is mostly learned with fewer switches, which takes less time.
+  SystematicOptions fewer = options;
+  fewer.switches = options.switches == 0 ? 0 : 1;
+  while (!result.complete && Now() < end && report->failures < options.failures_max) {
+    const bool all = RunAll(program, fewer, search, end, *report);
+    result.complete = all && fewer.switches == options.switches;
+    fewer.switches = std::min(fewer.switches + 1, options.switches);
   }
   result.schedules = report->counters[kSchedules];
+  result.states = search.visited.size();
+  result.ends = report->counters[kEnds];
+  result.sum_of_ends = report->counters[kSumOfEnds];
   result.runs = report->counters[kRuns];
   result.accesses = report->counters[kAccesses];
   result.deaths = report->counters[kDeaths];
   result.one_in = std::max<uint64_t>(1, report->counters[kOneIn]);
   result.violations = report->failures;
+  result.seconds = Now() - begin;
   result.failures = report->Failures();
   return result;
 }

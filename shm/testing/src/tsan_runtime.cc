@@ -12,22 +12,36 @@
 namespace {
 
 using thole::shm::testing::sim_arena;
+using thole::shm::testing::SimAccess;
 using thole::shm::testing::SimCore;
 using thole::shm::testing::WeakMemory;
 
-inline void Show(const volatile void* address, uint64_t bytes, bool write) {
+enum class Does { kRead, kWrite, kBoth };
+
+/// What the simulator is told about an access at this offset of its arena.
+inline SimAccess AccessOf(uint64_t offset, uint64_t bytes, Does does, bool plain) {
+  return {offset, bytes, does != Does::kWrite, does != Does::kRead, plain};
+}
+
+inline void Show(const volatile void* address, uint64_t bytes, Does does) {
   const uint64_t offset = thole::shm::testing::AddressOf(address) - sim_arena.begin;
   if (offset < sim_arena.bytes) [[unlikely]]
-    sim_arena.core->Access(offset, bytes, write, /*plain=*/true);
+    sim_arena.core->Access(AccessOf(offset, bytes, does, /*plain=*/true));
+}
+
+inline void Reread(const void* address, uint64_t bytes) {
+  const uint64_t offset = thole::shm::testing::AddressOf(address) - sim_arena.begin;
+  if (offset < sim_arena.bytes)
+    sim_arena.core->RememberAccess(AccessOf(offset, bytes, Does::kRead, /*plain=*/true));
 }
 
 /// An atomic access as the simulator sees it.
 struct Atomic {
-  Atomic(const volatile void* address, uint32_t size, bool write) : bytes(size) {
+  Atomic(const volatile void* address, uint32_t size, Does does) : bytes(size) {
     const uint64_t offset = thole::shm::testing::AddressOf(address) - sim_arena.begin;
     if (offset >= sim_arena.bytes) return;
     SimCore& core = *sim_arena.core;
-    core.Access(offset, bytes, write, /*plain=*/false);
+    core.Access(AccessOf(offset, bytes, does, /*plain=*/false));
     weak = core.weak();
     if (weak == nullptr) return;
     me = core.current();
@@ -41,14 +55,14 @@ struct Atomic {
 
 template <typename T>
 T DoLoad(const volatile T* a, int order) {
-  const Atomic seen(a, sizeof(T), false);
+  const Atomic seen(a, sizeof(T), Does::kRead);
   if (seen.weak == nullptr) return __atomic_load_n(a, __ATOMIC_SEQ_CST);
   return static_cast<T>(seen.weak->Load(seen.me, seen.at, seen.bytes, order));
 }
 
 template <typename T>
 void DoStore(volatile T* a, T value, int order) {
-  const Atomic seen(a, sizeof(T), true);
+  const Atomic seen(a, sizeof(T), Does::kWrite);
   if (seen.weak != nullptr) seen.weak->Stored(seen.me, seen.at, seen.bytes, value, order);
   __atomic_store_n(a, value, __ATOMIC_SEQ_CST);
 }
@@ -56,7 +70,7 @@ void DoStore(volatile T* a, T value, int order) {
 /// `change` performs the operation and returns what the word held before.
 template <typename T, typename Change>
 T DoExchange(volatile T* a, int order, Change change) {
-  const Atomic seen(a, sizeof(T), true);
+  const Atomic seen(a, sizeof(T), Does::kBoth);
   if (seen.weak != nullptr) seen.weak->BeginExchange(seen.at, seen.bytes);
   const T before = change();
   if (seen.weak != nullptr) seen.weak->Exchanged(seen.me, seen.at, seen.bytes, *a, order);
@@ -65,7 +79,7 @@ T DoExchange(volatile T* a, int order, Change change) {
 
 template <typename T>
 bool DoCompare(volatile T* a, T* expected, T value, bool weak, int order, int failure_order) {
-  const Atomic seen(a, sizeof(T), true);
+  const Atomic seen(a, sizeof(T), Does::kBoth);
   if (seen.weak != nullptr) {
     seen.weak->BeginExchange(seen.at, seen.bytes);
     uint64_t old = 0;
@@ -88,19 +102,19 @@ bool DoCompare(volatile T* a, T* expected, T value, bool weak, int order, int fa
 
 }  // namespace
 
-#define THOLE_PLAIN(bytes)                                                       \
-  void __tsan_read##bytes(void* a) { Show(a, bytes, false); }                    \
-  void __tsan_write##bytes(void* a) { Show(a, bytes, true); }                    \
-  void __tsan_read##bytes##_pc(void* a, void*) { Show(a, bytes, false); }        \
-  void __tsan_write##bytes##_pc(void* a, void*) { Show(a, bytes, true); }        \
-  void __tsan_unaligned_read##bytes(void* a) { Show(a, bytes, false); }          \
-  void __tsan_unaligned_write##bytes(void* a) { Show(a, bytes, true); }          \
-  void __tsan_volatile_read##bytes(void* a) { Show(a, bytes, false); }           \
-  void __tsan_volatile_write##bytes(void* a) { Show(a, bytes, true); }           \
-  void __tsan_unaligned_volatile_read##bytes(void* a) { Show(a, bytes, false); } \
-  void __tsan_unaligned_volatile_write##bytes(void* a) { Show(a, bytes, true); } \
-  void __tsan_read_write##bytes(void* a) { Show(a, bytes, true); }               \
-  void __tsan_unaligned_read_write##bytes(void* a) { Show(a, bytes, true); }
+#define THOLE_PLAIN(bytes)                                                               \
+  void __tsan_read##bytes(void* a) { Show(a, bytes, Does::kRead); }                      \
+  void __tsan_write##bytes(void* a) { Show(a, bytes, Does::kWrite); }                    \
+  void __tsan_read##bytes##_pc(void* a, void*) { Show(a, bytes, Does::kRead); }          \
+  void __tsan_write##bytes##_pc(void* a, void*) { Show(a, bytes, Does::kWrite); }        \
+  void __tsan_unaligned_read##bytes(void* a) { Show(a, bytes, Does::kRead); }            \
+  void __tsan_unaligned_write##bytes(void* a) { Show(a, bytes, Does::kWrite); }          \
+  void __tsan_volatile_read##bytes(void* a) { Show(a, bytes, Does::kRead); }             \
+  void __tsan_volatile_write##bytes(void* a) { Show(a, bytes, Does::kWrite); }           \
+  void __tsan_unaligned_volatile_read##bytes(void* a) { Show(a, bytes, Does::kRead); }   \
+  void __tsan_unaligned_volatile_write##bytes(void* a) { Show(a, bytes, Does::kWrite); } \
+  void __tsan_read_write##bytes(void* a) { Show(a, bytes, Does::kBoth); }                \
+  void __tsan_unaligned_read_write##bytes(void* a) { Show(a, bytes, Does::kBoth); }
 
 #define THOLE_FETCH(bits, type, name)                                                     \
   type __tsan_atomic##bits##_##name(volatile type* a, type v, int order) {                \
@@ -139,10 +153,10 @@ void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
 void __tsan_ignore_thread_begin() {}
 void __tsan_ignore_thread_end() {}
-void __tsan_vptr_update(void** a, void*) { Show(a, sizeof(void*), true); }
-void __tsan_vptr_read(void** a) { Show(a, sizeof(void*), false); }
-void __tsan_read_range(void* a, size_t bytes) { Show(a, bytes, false); }
-void __tsan_write_range(void* a, size_t bytes) { Show(a, bytes, true); }
+void __tsan_vptr_update(void** a, void*) { Show(a, sizeof(void*), Does::kWrite); }
+void __tsan_vptr_read(void** a) { Show(a, sizeof(void*), Does::kRead); }
+void __tsan_read_range(void* a, size_t bytes) { Show(a, bytes, Does::kRead); }
+void __tsan_write_range(void* a, size_t bytes) { Show(a, bytes, Does::kWrite); }
 void __tsan_atomic_thread_fence(int) {}
 void __tsan_atomic_signal_fence(int) {}
 
@@ -163,8 +177,9 @@ void* __real_memset(void* to, int value, size_t bytes);
 
 void* __wrap_memmove(void* to, const void* from, size_t bytes) {
   if (bytes == 0) return to;
-  Show(from, bytes, false);
-  Show(to, bytes, true);
+  Show(from, bytes, Does::kRead);
+  Show(to, bytes, Does::kWrite);
+  Reread(from, bytes);  // others may have run since it was shown
   return __real_memmove(to, from, bytes);
 }
 void* __wrap_memcpy(void* to, const void* from, size_t bytes) {
@@ -172,7 +187,7 @@ void* __wrap_memcpy(void* to, const void* from, size_t bytes) {
 }
 void* __wrap_memset(void* to, int value, size_t bytes) {
   if (bytes == 0) return to;
-  Show(to, bytes, true);
+  Show(to, bytes, Does::kWrite);
   return __real_memset(to, value, bytes);
 }
 void* __tsan_memcpy(void* to, const void* from, size_t bytes) {

@@ -35,6 +35,43 @@ TEST(Systematic, SaysWhenTheTimeDidNotSuffice) {
   EXPECT_FALSE(Enumerate(ToyAddsOnce(Fault::kNone), options).complete);
 }
 
+std::vector<Program> ToysToSearch() {
+  return {ToyAddsOnce(Fault::kNone),
+          ToyAddsOnce(Fault::kRace),
+          ToyAddsOnce(Fault::kNoUndo),
+          PairProgramsOf({ToyAdd(Fault::kNone), ToyCarry(Fault::kNone)})[1],
+          PairProgramsOf({ToyAdd(Fault::kNoUndo), ToyCarry(Fault::kNoUndo)})[1],
+          PairProgramsOf({ToyCarry(Fault::kRepairNothing)})[0]};
+}
+
+void ExpectSameWithoutPruning(const Program& toy, uint32_t switches) {
+  SCOPED_TRACE(toy.name + ", switches: " + std::to_string(switches));
+  SystematicOptions options = With(switches, 1);
+  options.failures_max = 1'000'000;
+  const SystematicResult pruned = Enumerate(toy, options);
+  options.prune = false;
+  const SystematicResult all = Enumerate(toy, options);
+  EXPECT_TRUE(pruned.complete && all.complete);
+  EXPECT_EQ(pruned.ends, all.ends);
+  EXPECT_EQ(pruned.sum_of_ends, all.sum_of_ends);
+  EXPECT_EQ(pruned.violations == 0, all.violations == 0);
+  EXPECT_GT(pruned.states, 0u);
+  EXPECT_EQ(all.states, 0u);
+  EXPECT_LE(pruned.schedules, all.schedules);
+  if (switches != 0) {
+    EXPECT_LT(pruned.accesses, all.accesses);
+  }
+}
+
+// What is not run again is known: the same bytes come out, and the same laws are broken.
+TEST(Systematic, FindsTheSameWhetherItPrunesOrNot) {
+  for (const Program& toy : ToysToSearch()) {
+    ExpectSameWithoutPruning(toy, 0);
+    ExpectSameWithoutPruning(toy, 1);
+  }
+  ExpectSameWithoutPruning(ToysToSearch().back(), 2);
+}
+
 // A lost addition needs one switch between a load and its store, and no death.
 TEST(Systematic, FindsARaceWithOneSwitchAndNotWithNone) {
   const Program racing = ToyAddsOnce(Fault::kRace);

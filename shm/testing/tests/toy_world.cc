@@ -241,6 +241,7 @@ Program ToyAdds(Fault fault) {
 Program ToyAddsOnce(Fault fault) {
   Program program = ToyAdds(fault);
   program.name = "AddsOnce" + std::to_string(static_cast<int>(fault));
+  program.shares_only_image = true;
   program.processes = 2;
   program.body = [](World& world, Process& process, uint32_t, Random&) {
     static_cast<ToyProcess&>(process).Add();

@@ -48,6 +48,10 @@ class FakeScheduler {
   /// that key. Only a simulator of weak memory asks.
   virtual void Give(uint64_t key) = 0;
   virtual void Take(uint64_t key) = 0;
+  /// What the caller is told, as far as it may depend on others.
+  virtual void Saw(uint64_t answer) = 0;
+  /// Whether calls take no time: then only who looks at the clock, sleeps or hands over moves it.
+  virtual bool TimeStandsStill() = 0;
 };
 
 class FakeKernel {
@@ -71,6 +75,8 @@ class FakeKernel {
   /// Kills a process by number; nothing if it is dead.
   void Kill(uint32_t process);
   bool IsAlive(uint32_t process) const { return processes_[process].alive; }
+  /// Of all that its answers depend on but the clock: who lives, holds what and sleeps where.
+  uint64_t HashOfState() const;
   /// Whether a living process holds the life byte of a slot.
   bool SlotIsAlive(uint32_t slot) const;
 
@@ -141,6 +147,9 @@ class FakePlatform final : public Platform {
  private:
   friend class FakeKernel;
   void EnterKernel();
+  /// The answer, which the scheduler is told as well.
+  template <typename T>
+  T Answer(T answer);
   uint64_t KeyOf(const Word32& word) const;
 
   std::shared_ptr<FakeKernel> kernel_;

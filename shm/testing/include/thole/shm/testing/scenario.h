@@ -124,6 +124,10 @@ struct Program {
   /// A bit for each process that is killed at the end of its body, if not before: as the victim of
   /// an operation, whose checks expect what it held to come back.
   uint32_t killed_at_end = 0;
+  /// The bodies share nothing but the image and the kernel; what they note elsewhere is for `check`
+  /// alone, and does not depend on who noted first. Then a search goes on from each state only once
+  /// (systematic.h).
+  bool shares_only_image = false;
   /// Shared accesses of one run after which it counts as hung.
   uint64_t accesses_max = 200'000;
 };

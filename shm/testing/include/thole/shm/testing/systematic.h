@@ -39,15 +39,20 @@ struct SystematicOptions {
   uint64_t sample_runs = 0;  ///< not 0: of second deaths, so few that about this many runs suffice
   uint32_t failures_max = 16;  ///< stops there
   double stall_seconds = 20;
+  bool prune = true;  ///< false: each schedule to its end, also through states that are known
 };
 
 struct SystematicResult {
   std::string program;
-  uint64_t schedules = 0;  // different scripts, all of the last round
-  uint64_t runs = 0;       // of all rounds
+  uint64_t schedules = 0;    // different scripts, all of the last round
+  uint64_t runs = 0;         // of all rounds
+  uint64_t states = 0;       // before accesses, different ones; 0 if nothing was pruned
+  uint64_t ends = 0;         // different bytes and deaths in which a run ended
+  uint64_t sum_of_ends = 0;  // of their hashes: two searches that agree found the same
   uint64_t accesses = 0;
   uint64_t deaths = 0;
   uint64_t violations = 0;
+  double seconds = 0;
   uint64_t one_in = 1;    // of second deaths: 1 is all of them
   bool complete = false;  // else the time was over, or too many failed
   std::vector<Failure> failures;

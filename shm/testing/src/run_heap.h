@@ -1,0 +1,50 @@
+// RunHeap: what a simulated run allocates, so that all of it can be put back as it was at a mark.
+//
+// A run that is repeated begins with the same worlds and processes each time. To make them takes
+// longer than all the rest: so they are made once, and what a run did to them is undone with their
+// bytes, without a destructor. For that, `operator new` takes from one region while somebody is
+// inside; what is deleted there is only forgotten. Objects on the region may point to each other
+// and to what does not change, nothing outside may point to what is made after the mark.
+//
+// Part of the simulator's runtime, as sim_core.h: never instrumented, includes nothing of thole.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace thole::shm::testing {
+
+class RunHeap {
+ public:
+  /// Empty, from now on; what was there is forgotten.
+  static void Clear();
+  static void Mark();
+  static void Rewind();
+  static bool Contains(uint64_t address);
+  /// Null when it is full: then the heap of the process must do.
+  static void* Allocate(size_t bytes, size_t align);
+};
+
+/// Whether allocations go to the run heap. One thread, many fibers: all are inside or none is.
+extern bool inside_run_heap;
+
+class InsideRunHeap {
+ public:
+  explicit InsideRunHeap(bool inside = true) : before_(inside_run_heap) {
+    inside_run_heap = inside;
+  }
+  ~InsideRunHeap() { inside_run_heap = before_; }
+  InsideRunHeap(const InsideRunHeap&) = delete;
+  InsideRunHeap& operator=(const InsideRunHeap&) = delete;
+
+ private:
+  const bool before_;
+};
+
+/// For what the simulator itself notes while a fiber runs.
+class OutsideRunHeap : InsideRunHeap {
+ public:
+  OutsideRunHeap() : InsideRunHeap(false) {}
+};
+
+}  // namespace thole::shm::testing
