@@ -97,9 +97,13 @@ FakePlatform::~FakePlatform() {
 }
 
 void FakePlatform::EnterKernel() {
-  FakeScheduler* const scheduler = kernel_->scheduler_;
-  if (scheduler == nullptr || !scheduler->TimeStandsStill()) *kernel_->clock_ += kCallNs;
-  if (scheduler != nullptr) scheduler->EnterKernel();
+  PassTime();
+  if (kernel_->scheduler_ != nullptr) kernel_->scheduler_->EnterKernel();
+}
+
+void FakePlatform::PassTime() {
+  const bool still = kernel_->scheduler_ != nullptr && kernel_->scheduler_->TimeStandsStill();
+  if (!still) *kernel_->clock_ += kCallNs;
 }
 
 template <typename T>
@@ -113,7 +117,7 @@ uint64_t FakePlatform::KeyOf(const Word32& word) const {
 }
 
 int64_t FakePlatform::NowNs() {
-  *kernel_->clock_ += kCallNs;
+  PassTime();
   return Answer(*kernel_->clock_);
 }
 

@@ -35,6 +35,10 @@ void ImageShadow::Mark() {
   std::memcpy(words_.data(), image_, words_.size() * kWordBytes);
   changes_.clear();
   hash_ = 0;
+  hash_of_mark_ = 0;
+  for (uint64_t word = 0; word < words_.size(); ++word) {
+    hash_of_mark_ += HashOfWordAt(word, words_[word]);
+  }
 }
 
 void ImageShadow::Rewind() {

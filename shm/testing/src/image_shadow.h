@@ -20,6 +20,8 @@ class ImageShadow {
   uint64_t hash() const { return hash_; }
   /// Comes back here from now on.
   void Mark();
+  /// A hash of all bytes at the mark.
+  uint64_t hash_of_mark() const { return hash_of_mark_; }
   void Rewind();
   /// Whether all stores were shown.
   bool IsTrue() const;
@@ -33,6 +35,7 @@ class ImageShadow {
   std::vector<uint64_t> words_;
   std::vector<Change> changes_;  // since the mark, oldest first
   uint64_t hash_ = 0;
+  uint64_t hash_of_mark_ = 0;
 };
 
 /// Scatters 64 bits, so that sums of the results hardly ever meet (the end of splitmix64).

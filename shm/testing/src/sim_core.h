@@ -88,6 +88,7 @@ class SimCore {
   void Rewind();
   /// Whether all stores since the mark were seen.
   bool SawAllStores();
+  uint64_t HashOfMark() const { return shadow_->hash_of_mark(); }
   /// Of what differs from the mark, and who is dead.
   uint64_t HashOfImage() const;
   /// Adds a fiber to the next phase; `late` ones only run once somebody died.

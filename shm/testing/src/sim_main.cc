@@ -1,7 +1,7 @@
 // main() of a simulator test: all programs that are linked in.
 //
 //   alloc_sim_test --seconds 5 --filter Churn --json /tmp/sim.json
-//   queue_sim_test --exhaustive 2 --filter 'pair TryPush, inline' --seconds 600
+//   queue_sim_test --exhaustive 2 --filter pair --each 60
 //   queue_sim_test --double --runs 2000
 //   alloc_sim_test --replay alloc/Churn:r:0x1234:350 --trace
 //   alloc_sim_test --replay-file tests/replays.txt     (then the programs, as without it)

@@ -39,6 +39,8 @@ class SimRun final : private FakeScheduler {
   SimOutcome Run(const SimReplay& replay);
   /// Of the last run, if it followed a script.
   std::vector<SimPoint>& points() { return core_.points(); }
+  /// Once runs are repeated: of the bytes that all of them begin with.
+  uint64_t HashOfStart() const { return core_.HashOfMark(); }
   uint64_t image_bytes() const { return core_.bytes(); }
   bool is_repairer(uint32_t fiber) const { return fiber >= first_repairer(); }
 

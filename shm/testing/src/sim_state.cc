@@ -55,7 +55,8 @@ void SimCore::RememberAccess(const SimAccess& access) {
 uint64_t SimCore::KeyOfState() const {
   uint64_t key = Append(shadow_->hash(), static_cast<uint64_t>(now_ns_));
   key = Append(key, uint64_t{ready_} << 48 | uint64_t{asleep_} << 32 | late_ << 16 | dead_);
-  key = Append(key, uint64_t{current()} << 1 | (just_switched_ ? 1 : 0));
+  const bool may_choose_another = just_switched_ && std::popcount(ready_) > 2;
+  key = Append(key, uint64_t{current()} << 1 | (may_choose_another ? 1 : 0));
   key = Append(key, plan_.kernel_state());
   const uint32_t alive = ready_ | asleep_;
   for (uint32_t i = 0; i < kFibersMax; ++i) {

@@ -1,6 +1,6 @@
 // Two sources of the kernel that a segment notes and nobody decides by: the date, and random bytes
-// for its name. In a stepper test they say the same in every run, so that a state of the bytes is
-// the same state when it comes again. Linked into the executable, before the C library's.
+// for its name. In a test of states they say the same in every run, so that a state of the bytes
+// is the same state when it comes again. Linked into the executable, before the C library's.
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>

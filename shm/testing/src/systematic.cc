@@ -15,7 +15,7 @@ namespace {
 
 constexpr double kChildSeconds = 1;
 constexpr uint64_t kLearningRuns = 60;  // in random order: which words are in conflict?
-enum Counter { kRuns, kAccesses, kDeaths, kSchedules, kEnds, kSumOfEnds, kOneIn };
+enum Counter { kRuns, kAccesses, kDeaths, kSchedules, kEnds, kSumOfEnds, kOneIn, kStart };
 
 double Now() {
   timespec now{};
@@ -66,6 +66,7 @@ class Enumeration {
             script.ToString()};
   }
   void RunScript(const SimScript& script);
+  void ExpectSameStart();
   bool IsSampled(const SimScript& script, const SimEvent& event) const;
   std::vector<SimEvent> OptionsAt(const SimScript& script, size_t point);
   void PushBranches(const SimScript& script);
@@ -90,6 +91,14 @@ void Enumeration::RunScript(const SimScript& script) {
   if (outcome.pruned || !search_.ends.Enter(outcome.ended_in, 0)) return;
   report_.counters[kEnds] += 1;
   report_.counters[kSumOfEnds] += outcome.ended_in;
+}
+
+/// States of one child are those of another one only if both begin with the same bytes.
+void Enumeration::ExpectSameStart() {
+  uint64_t& start = report_.counters[kStart];
+  if (start == 0) start = run_.HashOfStart();
+  if (start == run_.HashOfStart()) return;
+  report_.AddFailure(report_.current, "what is prepared is not the same each time");
 }
 
 /// Of second deaths only some may be wanted: another part of them for each first death, so that all
@@ -181,8 +190,9 @@ void Enumeration::Go(double end) {
     const SimScript script = search_.pending.Pop();
     report_.SetCurrent(ReplayOf(script).ToString());
     if (first) run_.Run(ReplayOf(script));  // outside of the run heap
-    first = false;
     RunScript(script);
+    if (first) ExpectSameStart();
+    first = false;
     PushBranches(script);
   }
 }

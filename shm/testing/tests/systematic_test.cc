@@ -6,6 +6,7 @@
 
 #include "thole/shm/testing/simulator.h"
 #include "toy_world.h"
+#include "visited_states.h"
 
 namespace thole::shm::testing {
 namespace {
@@ -90,6 +91,34 @@ TEST(Systematic, FindsARaceWithOneSwitchAndNotWithNone) {
   EXPECT_EQ(again.failures[0].text, one.failures[0].text);
 }
 
+// Process 1 leaves a mark when it sees process 0 alive between its two stores.
+Program SeesAlive() {
+  Program program = ToyAddsOnce(Fault::kNone);
+  program.name = "SeesAlive";
+  program.body = [](World&, Process& process, uint32_t index, Random&) {
+    ToyData& data = static_cast<ToyProcess&>(process).data();
+    if (index == 0) {
+      data.message.store(1, std::memory_order_release);
+      data.flag.store(1, std::memory_order_release);
+    } else if (data.message.load(std::memory_order_acquire) == 1) {
+      Attachment& me = process.attachment();
+      if (!me.platform().IsHeld(LockByte::kLife, me.slot() - 1)) return;
+      data.misused.store(1, std::memory_order_release);
+    }
+  };
+  program.check = [](World&, Process& survivor, uint32_t, Findings& findings) {
+    const ToyData& data = static_cast<ToyProcess&>(survivor).data();
+    if (data.misused.load() == 1 && data.flag.load() == 0) findings.Add("alive", 0, "then it died");
+  };
+  return program;
+}
+
+TEST(Systematic, LetsOneDieBeforeTheAccessAtWhichItHadMadeRoom) {
+  const SystematicResult result = Enumerate(SeesAlive(), With(1, 1));
+  ASSERT_GT(result.violations, 0u);
+  EXPECT_THAT(result.failures[0].text, HasSubstr("then it died"));
+}
+
 TEST(Systematic, FindsADeathThatTearsTheWords) {
   for (const Fault fault : {Fault::kNoUndo, Fault::kLogTooLate}) {
     const SystematicResult result = Enumerate(ToyAddsOnce(fault), With(0, 1));
@@ -122,6 +151,24 @@ TEST(Systematic, GoesOnBehindAScriptThatCrashes) {
   ASSERT_GT(result.violations, 1u);
   EXPECT_NE(result.failures[0].where, result.failures[1].where);
   EXPECT_THAT(result.failures[0].text, HasSubstr("crashed"));
+}
+
+TEST(VisitedStates, AreEnteredAgainWithMoreSwitchesOnly) {
+  constexpr uint64_t kMany = 3'000'000;  // more than there is room for at first
+  VisitedStates visited;
+  for (uint64_t i = 0; i < kMany; ++i) {
+    if (i % 100'000 == 0) visited.MakeRoom();
+    ASSERT_TRUE(visited.Enter(i * 0x9e3779b97f4a7c15, i % 3));
+  }
+  EXPECT_EQ(visited.size(), kMany);
+  for (uint64_t i = 0; i < kMany; ++i) {
+    ASSERT_EQ(visited.Enter(i * 0x9e3779b97f4a7c15, 1), i % 3 == 0);
+    ASSERT_FALSE(visited.Enter(i * 0x9e3779b97f4a7c15, 0));
+    ASSERT_EQ(visited.Enter(i * 0x9e3779b97f4a7c15, 2), i % 3 != 2);
+  }
+  EXPECT_EQ(visited.size(), kMany);
+  visited.Clear();
+  EXPECT_EQ(visited.size(), 0u);
 }
 
 TEST(Pairs, AreMadeOfOperationsOverLikeWorlds) {

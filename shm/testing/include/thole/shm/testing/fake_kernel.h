@@ -50,7 +50,7 @@ class FakeScheduler {
   virtual void Take(uint64_t key) = 0;
   /// What the caller is told, as far as it may depend on others.
   virtual void Saw(uint64_t answer) = 0;
-  /// Whether calls take no time: then only who looks at the clock, sleeps or hands over moves it.
+  /// Whether calls take no time: then only who sleeps or hands over moves the clock.
   virtual bool TimeStandsStill() = 0;
 };
 
@@ -147,6 +147,7 @@ class FakePlatform final : public Platform {
  private:
   friend class FakeKernel;
   void EnterKernel();
+  void PassTime();
   /// The answer, which the scheduler is told as well.
   template <typename T>
   T Answer(T answer);

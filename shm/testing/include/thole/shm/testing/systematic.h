@@ -16,9 +16,12 @@
 //   which nobody stores to: it can as well come later. Which words these are is learned from all
 //   runs; if the last round taught something new, another round follows.
 // - A death before a load: before the next store the bytes are the same.
+// - What follows a state that was searched from before, with at least as many switches left, in
+//   programs that say that nothing else is shared (`Program::shares_only_image`). A state is the
+//   image, the kernel and the clock, and what each living process was answered so far.
 //
 // What is not covered: wake-ups for no reason, a kernel that delays, memory orders weaker than
-// sequential consistency, and time that passes otherwise than by accesses.
+// sequential consistency, and time that passes while nobody sleeps or hands over.
 #pragma once
 
 #include <cstdint>
