@@ -83,7 +83,8 @@ class SimCore {
 
   /// Begins a run: no violation, nobody dead.
   void Reset();
-  /// From now on the image is followed; `Rewind` puts back its bytes and the clock as they are now.
+  /// From now on the image is followed; `Rewind` begins a run with its bytes and the clock as they
+  /// are now.
   void Mark();
   void Rewind();
   /// Whether all stores since the mark were seen.

@@ -131,6 +131,13 @@ bool SimRun::MakeAndJoin(uint32_t fiber, std::string_view name, bool join) {
   });
 }
 
+bool SimRun::MakeRepairers() {
+  for (uint32_t i = 0; i < repairers_; ++i) {
+    if (!MakeAndJoin(first_repairer() + i, "process", false)) return false;
+  }
+  return true;
+}
+
 bool SimRun::Prepare() {
   if (!MakeAndJoin(kSetup, "setup", true)) return false;
   if (program_.prepare) {
@@ -139,10 +146,10 @@ bool SimRun::Prepare() {
       return false;
     }
   }
-  for (uint32_t i = 1; i < first_repairer() + repairers_; ++i) {
-    const bool join = i < first_repairer() && !program_.joins_itself;
-    if (!MakeAndJoin(i, "process", join)) return false;
+  for (uint32_t i = 1; i < first_repairer(); ++i) {
+    if (!MakeAndJoin(i, "process", !program_.joins_itself)) return false;
   }
+  if (!makes_repairers_late() && !MakeRepairers()) return false;
   if (!program_.prepare_joined) return true;
   std::vector<Process*> joined;
   for (uint32_t i = 1; i < first_repairer(); ++i) joined.push_back(processes_[i].get());
@@ -255,7 +262,6 @@ bool SimRun::StartOrRewind() {
   const uint64_t run = runs_++;
   if (!repeats_ || run == 0) return Start();
   if (run > 1) {
-    core_.Reset();
     core_.Rewind();
     RunHeap::Rewind();
     if (run % kLookEvery == 0 && !core_.SawAllStores()) error_ = "a store was not seen";
@@ -269,6 +275,8 @@ bool SimRun::StartOrRewind() {
   RunHeap::Mark();
   return true;
 }
+
+void SimRun::RepeatIfAlike() { repeats_ = !program_.prepare && !program_.prepare_joined; }
 
 void SimRun::Repeat(VisitedStates* visited, uint32_t switches, uint32_t deaths) {
   repeats_ = true;
@@ -312,7 +320,7 @@ SimOutcome SimRun::Run(const SimReplay& replay) {
   Choose(replay, random);
   error_ = std::string();
   cut_off_ = false;
-  if (StartOrRewind()) {
+  if (StartOrRewind() && (!makes_repairers_late() || MakeRepairers())) {
     RunTogether();
     outcome.accesses = core_.accesses_total();
     outcome.stale_loads = core_.stale_loads();
@@ -331,15 +339,20 @@ SimOutcome SimRun::Run(const SimReplay& replay) {
   outcome.cut_off = cut_off_;
   outcome.violation = core_.violation().empty() ? error_ : core_.violation();
   if (!repeats_) Clear();
+  if (makes_repairers_late()) ClearFrom(first_repairer());
   return outcome;
+}
+
+void SimRun::ClearFrom(uint32_t fiber) {
+  for (uint32_t i = fiber; i < kFibersMax; ++i) kernel_->KillAllAt(core_.view(i));
+  for (uint32_t i = fiber; i < kFibersMax; ++i) processes_[i].reset();
 }
 
 /// Ends the run for everybody at once, so that no destructor touches the image.
 void SimRun::Clear() {
   if (kernel_ == nullptr) return;
   kernel_->SetScheduler(nullptr, &core_.clock());
-  for (uint32_t i = 0; i < kFibersMax; ++i) kernel_->KillAllAt(core_.view(i));
-  for (auto& process : processes_) process.reset();
+  ClearFrom(kSetup);
   world_.reset();
   kernel_.reset();
 }

@@ -36,6 +36,8 @@ class SimRun final : private FakeScheduler {
   /// scripts of one seed, in a process that does nothing else. Known states end a run, if `visited`
   /// is not null; a script has at most so many switches and deaths.
   void Repeat(VisitedStates* visited, uint32_t switches, uint32_t deaths);
+  /// The same for runs of different seeds, in random orders, if no seed is used before they begin.
+  void RepeatIfAlike();
   SimOutcome Run(const SimReplay& replay);
   /// Of the last run, if it followed a script.
   std::vector<SimPoint>& points() { return core_.points(); }
@@ -77,6 +79,9 @@ class SimRun final : private FakeScheduler {
   bool Start();
   bool StartOrRewind();
   bool Prepare();
+  bool MakeRepairers();
+  /// How many there are differs from run to run: they are made behind the mark.
+  bool makes_repairers_late() const { return repeats_ && plan_.script == nullptr; }
   void RunTogether();
   void RepairerBody(uint32_t fiber);
   void Finish(uint32_t died);
@@ -85,6 +90,7 @@ class SimRun final : private FakeScheduler {
   void Survive(Process& survivor);
   uint32_t CountTheDead(SimOutcome& outcome);
   void Clear();
+  void ClearFrom(uint32_t fiber);
 
   const Program& program_;
   SimCore core_;

@@ -22,6 +22,7 @@ void SimCore::Mark() {
 void SimCore::Rewind() {
   FollowLastWrite();
   shadow_->Rewind();
+  Reset();
   now_ns_ = marked_ns_;
 }
 

@@ -46,6 +46,8 @@ void RunBatch(const Program& program, const SimOptions& options, uint64_t first,
   mallopt(M_MMAP_THRESHOLD, 64 << 20);
   mallopt(M_TRIM_THRESHOLD, 512 << 20);
   SimRun run(program);
+  // Hidden stores, of a peer or of the past, are not followed.
+  if (!options.weak && !options.hostile && !options.in_process) run.RepeatIfAlike();
   for (uint64_t i = 0; i < runs; ++i) {
     if (i % 16 == 0 && Now() >= end) return;
     SimReplay replay;
