@@ -26,7 +26,6 @@ constexpr uint64_t kNoSpuriousWake = std::numeric_limits<uint64_t>::max();
 constexpr uint64_t kShortestStallBits = 5;
 constexpr uint64_t kStallBits = 8;  // stalls of up to 2^5 .. 2^12 accesses, all lengths alike
 constexpr uint64_t kSeedOfLoads = 0x10ad;
-constexpr uint64_t kForcedOneIn = 16;    // states of a forced course that are looked up
 constexpr uint64_t kTheEnd = 0xe0d;      // in a history
 constexpr uint64_t kLongestTurn = 3000;  // accesses by which a low priority is starved at most
 
