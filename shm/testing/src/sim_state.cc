@@ -1,7 +1,6 @@
 // The part of SimCore that knows states: the image since a mark, what each fiber was answered, and
 // the key under which a search remembers where it was.
-#include <algorithm>
-#include <cstring>
+#include <bit>
 
 #include "sim_core.h"
 
@@ -45,10 +44,11 @@ void SimCore::RememberAccess(const SimAccess& access) {
   const uint64_t offset = OffsetInImage(access.at);
   Remember(offset << 20 | access.bytes << 1 | (access.write ? 1 : 0));
   const bool reads = access.read || access.plain;
-  for (uint64_t done = 0; reads && done < access.bytes; done += sizeof(uint64_t)) {
-    uint64_t value = 0;
-    std::memcpy(&value, arena_ + access.at + done, std::min(access.bytes - done, sizeof(value)));
-    Remember(value);
+  // Not by memcpy: a call of it would be an access itself.
+  uint64_t value = 0;
+  for (uint64_t i = 0; reads && i < access.bytes; ++i) {
+    value = value << 8 | static_cast<uint64_t>(arena_[access.at + i]);
+    if (i % sizeof(value) == sizeof(value) - 1 || i + 1 == access.bytes) Remember(value);
   }
 }
 
