@@ -31,7 +31,7 @@ struct CheckResult {
 constexpr int kLooksAtLive = 5;
 
 absl::StatusOr<CheckResult> Look(const shm::Place& place) {
-  auto segment = shm::Segment::Open(place, {.read_only = true});
+  auto segment = shm::Segment::Open(place, {.read_only = true, .survive_cuts = true});
   if (!segment.ok()) return segment.status();
   CheckResult result;
   for (const ParticipantReport& participant : InspectParticipants(*segment)) {
@@ -42,11 +42,12 @@ absl::StatusOr<CheckResult> Look(const shm::Place& place) {
     if (result.audit.findings.empty() && result.audit.orphan_bytes == 0) break;
     result.audit = comm::AuditSystem(*segment);
   }
+  if (segment->was_cut()) return CutMeanwhile(place);
   return result;
 }
 
 absl::StatusOr<uint32_t> Repair(const shm::Place& place) {
-  auto before = shm::Segment::Open(place, {.read_only = true});
+  auto before = shm::Segment::Open(place, {.read_only = true, .survive_cuts = true});
   if (!before.ok()) return before.status();
   uint64_t dead = 0;
   for (const auto& participant : InspectParticipants(*before)) dead += participant.state == "dead";

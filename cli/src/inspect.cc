@@ -39,6 +39,14 @@ void AddProblem(const absl::Status& status, SegmentReport& report) {
 
 }  // namespace
 
+absl::Status CutMeanwhile(const shm::Place& place) {
+  return shm::Error(absl::StatusCode::kDataLoss,
+                    place.Describe() +
+                        " was cut by somebody while it was looked at: what is gone "
+                        "cannot be repaired, remove the file",
+                    ErrorKind::kDamaged);
+}
+
 uint64_t SegmentReport::CountParticipants(std::string_view state) const {
   uint64_t count = 0;
   for (const ParticipantReport& participant : participants) count += participant.state == state;
@@ -82,6 +90,7 @@ SegmentReport Inspect(const shm::Segment& segment) {
   } else {
     AddProblem(heap.status(), report);
   }
+  if (segment.was_cut()) report.problems.emplace_back(CutMeanwhile(segment.place()).message());
   return report;
 }
 

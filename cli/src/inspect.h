@@ -31,6 +31,8 @@ struct SegmentReport {
   uint64_t waiting_messages() const;
 };
 
+/// The error for a segment whose `was_cut` says so.
+absl::Status CutMeanwhile(const shm::Place& place);
 /// Who is in it, and whether alive, by the rules of shm.
 std::vector<ParticipantReport> InspectParticipants(const shm::Segment& segment);
 SegmentReport Inspect(const shm::Segment& segment);

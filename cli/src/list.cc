@@ -59,7 +59,8 @@ ExitCode ListAll(bool as_json) {
   std::vector<Row> rows = {
       {"NAME", "SIZE", "USED", "ALIVE", "DEAD", "CHANNELS", "WAITING", "STATE"}};
   for (const std::string& name : shm::Segment::List()) {
-    auto segment = shm::Segment::Open(shm::Place::Named(name), {.read_only = true});
+    auto segment =
+        shm::Segment::Open(shm::Place::Named(name), {.read_only = true, .survive_cuts = true});
     if (segment.ok()) {
       all.push_back(SummaryJson(name, Inspect(*segment)));
       rows.push_back(SummaryRow(all.back()));
@@ -125,7 +126,8 @@ void PrintReport(const std::string& name, const SegmentReport& report) {
 
 ExitCode List(const ListOptions& options) {
   if (options.name.empty()) return ListAll(options.json);
-  auto segment = shm::Segment::Open(shm::Place::Named(options.name), {.read_only = true});
+  auto segment = shm::Segment::Open(shm::Place::Named(options.name),
+                                    {.read_only = true, .survive_cuts = true});
   if (!segment.ok()) return Fail(segment.status());
   const SegmentReport report = Inspect(*segment);
   if (options.json) {

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import struct
+import threading
 import unittest
 
 from thole_command import DEMO_MEMBERS, PREFIX, CommandTest, run
@@ -111,6 +112,31 @@ class ListAndCheck(CommandTest):
         os.truncate(PREFIX + name, 1 << 20)
         self.assertEqual(self.entry(name)["state"], "damaged")
         self.fails(run("check", name), 1, "cut")
+
+    def test_segment_that_is_cut_while_it_is_looked_at(self):
+        name = self.dead_segment(self.segment_name("shrinking"))
+        size = os.path.getsize(PREFIX + name)
+        cutting = threading.Event()
+
+        def cut():  # and made long again: zeros, or beyond the end, at any moment of a look
+            while not cutting.is_set():
+                os.truncate(PREFIX + name, 0)
+                os.truncate(PREFIX + name, size)
+                with open(PREFIX + name, "r+b") as file:
+                    file.write(head)
+
+        with open(PREFIX + name, "rb") as file:
+            head = file.read(1 << 20)
+        cutter = threading.Thread(target=cut)
+        cutter.start()
+        try:
+            for _ in range(40):
+                self.assertIn(run("list", "--json").returncode, (0,))
+                self.assertIn(run("list", name).returncode, (0, 1))
+                self.assertIn(run("check", name).returncode, (0, 1))
+        finally:
+            cutting.set()
+            cutter.join()
 
     def test_other_layout_version(self):
         name = self.dead_segment(self.segment_name("version"))

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "cut_guard.h"
 #include "fork_guard.h"
 #include "segment_files.h"
 #include "thole/shm/participant_data.h"
@@ -88,6 +89,10 @@ absl::StatusOr<Segment> Segment::Create(const Place& place, const SegmentOptions
 
 absl::StatusOr<Segment> Segment::Open(const Place& place, const OpenOptions& options) {
   Segment segment;
+  if (options.survive_cuts && !options.read_only) {
+    return Error(absl::StatusCode::kInvalidArgument,
+                 "survive_cuts is for looking: open " + place.Describe() + " read-only with it");
+  }
   if (place.kind() == Place::Kind::kMemory) {
     if (auto checked = CheckMemory(place); !checked.ok()) return checked;
     auto adopted =
@@ -103,6 +108,11 @@ absl::StatusOr<Segment> Segment::Open(const Place& place, const OpenOptions& opt
   segment.view_ = SegmentView(*base, size_bytes);
   segment.mapped_bytes_ = size_bytes;
   segment.owns_mapping_ = true;
+  if (options.survive_cuts) {
+    auto guard = CutGuard::Of(*base, size_bytes);
+    if (!guard.ok()) return guard.status();
+    segment.cut_guard_ = *std::move(guard);
+  }
   auto adopted = segment.Adopt(place, *base, size_bytes, file->Take(), options.read_only, true);
   if (!adopted.ok()) return adopted;
   return segment;
@@ -210,6 +220,7 @@ Segment& Segment::operator=(Segment&& other) noexcept {
   mapped_bytes_ = other.mapped_bytes_;
   read_only_ = other.read_only_;
   guard_ = std::move(other.guard_);
+  cut_guard_ = std::move(other.cut_guard_);
   file_ = std::exchange(other.file_, -1);
   owns_mapping_ = std::exchange(other.owns_mapping_, false);
   return *this;
@@ -219,7 +230,10 @@ Segment::~Segment() { Release(); }
 
 bool Segment::forked() const { return guard_ && guard_->valid() && *guard_->canary() == 0; }
 
+bool Segment::was_cut() const { return cut_guard_ && cut_guard_->was_cut(); }
+
 void Segment::Release() noexcept {
+  cut_guard_.reset();
   // In a forked child addresses and descriptors may belong to something else by now.
   if (!forked()) {
     if (owns_mapping_) munmap(view_.base(), mapped_bytes_);

@@ -91,8 +91,12 @@ struct RootRequest {
 
 struct OpenOptions {
   bool read_only = false;  ///< takes no seat, never writes; works on a dead or copied segment
+  /// Of read-only looks: where somebody cuts the file meanwhile one reads zeros, and no SIGBUS ends
+  /// the process. Installs a handler of that signal. See `was_cut`.
+  bool survive_cuts = false;
 };
 
+class CutGuard;
 class ForkGuard;
 
 /// Move-only owner of one mapping. Thread-safe to read; nothing in it changes after creation. A
@@ -104,7 +108,9 @@ class Segment {
   static absl::StatusOr<Segment> Create(const Place& place, const SegmentOptions& options,
                                         std::span<const RootRequest> roots);
   /// Opens one. NotFound, PermissionDenied (owner, mode), InvalidArgument with kNotOurs (what is
-  /// there is not a segment), Unimplemented with kOtherVersion, DataLoss with kDamaged.
+  /// there is not a segment), Unimplemented with kOtherVersion, DataLoss with kDamaged; with
+  /// `survive_cuts` also InvalidArgument (not read-only: what is written would go nowhere) and
+  /// ResourceExhausted (more than 64 at once).
   static absl::StatusOr<Segment> Open(const Place& place, const OpenOptions& options);
   /// Opens, or creates if there is none; who loses a race of two creators opens the winner's.
   static absl::StatusOr<Segment> OpenOrCreate(const Place& place, const SegmentOptions& options,
@@ -124,6 +130,9 @@ class Segment {
   /// True in a child of fork: there is no mapping, and nothing that points into it may be used.
   bool forked() const;
   const Place& place() const { return place_; }
+  /// Whether this process read where the file had been cut off (opened with `survive_cuts`): then
+  /// what it found there says nothing.
+  bool was_cut() const;
   /// The file behind the mapping, for `MakeKernelPlatform`; -1 for memory places.
   int file() const { return file_; }
 
@@ -164,6 +173,7 @@ class Segment {
   bool read_only_ = false;
   bool owns_mapping_ = false;
   std::unique_ptr<ForkGuard> guard_;  // in a forked child nothing is unmapped
+  std::unique_ptr<CutGuard> cut_guard_;
 };
 
 /// Boot id of the running kernel as two words; zeros when it cannot be read.
