@@ -32,7 +32,8 @@ bool KindExists(BlockKind kind) {
 struct Audit {
   const Heap& heap;
   Findings& findings;
-  std::unordered_map<uint32_t, bool> free_blocks = {};  // unit -> seen in a list
+  std::unordered_map<uint32_t, bool> free_blocks = {};    // unit -> seen in a list
+  std::unordered_map<uint32_t, bool> cached_blocks = {};  // unit -> seen in a magazine
   uint64_t used_units = 0;
   uint64_t used_blocks = 0;
 
@@ -75,6 +76,7 @@ bool AuditChain(Audit& audit) {
     } else {
       audit.used_units += block->size();
       ++audit.used_blocks;
+      if (block->word.kind == BlockKind::kCached) audit.cached_blocks.emplace(unit, false);
     }
     free_before = block->free();
     size_before = block->size();
@@ -161,6 +163,68 @@ void AuditControl(Audit& audit, const shm::Segment& segment) {
   }
 }
 
+// One chain of a magazine, as far as it can be followed; adds what it holds to `found`.
+void AuditMagazine(Audit& audit, const MagazinesData& magazines, uint32_t magazine, uint32_t slot,
+                   const std::string& name, CountPair& found) {
+  const MagazineHead head =
+      MagazineHead::Unpack(magazines.heads[magazine].load(kAnyValue));  // checked below
+  uint32_t unit = head.first;
+  for (uint32_t left = head.blocks; left > 0; --left) {
+    const auto block = audit.heap.Read(unit);
+    const auto known = audit.cached_blocks.find(unit);
+    if (!block || known == audit.cached_blocks.end() || known->second) {
+      audit.Add("A9", unit, At(unit) + " is in " + name + " but is no cached block of its own");
+      return;
+    }
+    known->second = true;
+    if (MagazineOf(unit, block->word) != magazine || block->word.slot != slot + 1) {
+      audit.Add("A9", unit, At(unit) + " is in " + name + " and belongs to another magazine");
+    }
+    found.units += block->size();
+    ++found.blocks;
+    const Link link = Link::Unpack(audit.heap.LinkOf(unit).load(kAnyValue));  // checked here
+    if (link.prev != 0) audit.Add("A9", unit, At(unit) + " is in " + name + " and links back");
+    unit = link.next;
+  }
+  if (head.blocks == 0 && head.first != 0) {
+    audit.Add("A9", head.first, name + " is empty and names a block");
+  } else if (head.blocks != 0 && unit != 0) {
+    audit.Add("A9", unit, name + " goes on behind its last block");
+  }
+}
+
+void AuditLaneMagazines(Audit& audit, const shm::Segment& segment, uint32_t slot, uint32_t index) {
+  const shm::LaneData& lane = *segment.LaneAt(slot, index);
+  const MagazinesData& magazines = *audit.heap.MagazinesOf(lane);
+  const std::string name =
+      "a magazine of slot " + std::to_string(slot) + " lane " + std::to_string(index);
+  CountPair found{0, 0};
+  for (uint32_t magazine = 0; magazine < kMagazines; ++magazine) {
+    if (magazines.heads[magazine].load(kAnyValue) == 0) continue;  // any value is checked
+    AuditMagazine(audit, magazines, magazine, slot, name, found);
+  }
+  const uint64_t counted = magazines.cached.load(kAnyValue);           // any value is checked
+  if (lane.in_call.load(kAnyValue) == 0 && counted != found.Pack()) {  // any value is checked
+    audit.Add("A9", 0, name + " counts blocks that are not there");
+  }
+  const uint64_t word = segment.Slot(slot)->word.load(kAnyValue);  // any value is checked
+  if (shm::SlotWord::Unpack(word).state == shm::SlotState::kFree && found.blocks != 0) {
+    audit.Add("A10", 0, name + " is not empty, and the slot is free");
+  }
+}
+
+// A9, A10. A block on its way between magazine and holder is named by the lane's intent alone.
+void AuditMagazines(Audit& audit, const shm::Segment& segment) {
+  for (uint32_t slot = 0; slot < segment.participants_max(); ++slot) {
+    for (uint32_t index = 0; index < segment.lanes_per_participant(); ++index) {
+      AuditLaneMagazines(audit, segment, slot, index);
+    }
+  }
+  for (const auto& [unit, seen] : audit.cached_blocks) {
+    if (!seen) audit.Add("A9", unit, At(unit) + " is cached but in no magazine");
+  }
+}
+
 // None: the segment has no heap (no finding), or not one that can be read (a finding).
 std::optional<Heap> HeapOf(const shm::Segment& segment, Findings* findings) {
   auto heap = Heap::In(segment);
@@ -181,6 +245,7 @@ void AuditHeap(const shm::Segment& segment, Findings& findings) {
   if (!AuditChain(audit)) return;
   AuditLists(audit);
   AuditControl(audit, segment);
+  AuditMagazines(audit, segment);
 }
 
 bool ForEachUsedBlock(const shm::Segment& segment,

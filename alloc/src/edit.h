@@ -18,17 +18,17 @@ inline constexpr uint32_t kUnlinkWords = 3;
 inline constexpr uint32_t kInsertWords = 4;
 inline constexpr uint32_t kCountWords = 2;
 //   allocate  unlink; gap's header + insert; block's header; successor's prev; tail's insert;
-//             count; holder                                                        = 17
+//             count; holder, or a magazine's link, head and count                  = 19
 //   free      unlink twice; own header; joined header; successor's prev; insert; count;
-//             the loan's four words                                                = 19
+//             the loan's four words, or a magazine's head and count                = 19
 //   shrink    header; unlink; tail's header and prev; successor's prev; insert; count = 13
 //   grow      the same, with the rest of the successor as the tail                   = 13
 inline constexpr uint32_t kAllocateWords =
-    kUnlinkWords + 1 + kInsertWords + 1 + 1 + kInsertWords + kCountWords + 1;
+    kUnlinkWords + 1 + kInsertWords + 1 + 1 + kInsertWords + kCountWords + 3;
 inline constexpr uint32_t kFreeWords = 2 * kUnlinkWords + 3 + kInsertWords + kCountWords + 4;
 inline constexpr uint32_t kShrinkWords = 1 + kUnlinkWords + 3 + kInsertWords + kCountWords;
 inline constexpr uint32_t kGrowWords = kShrinkWords;
-static_assert(kAllocateWords == 17 && kFreeWords == 19 && kShrinkWords == 13);
+static_assert(kAllocateWords == 19 && kFreeWords == 19 && kShrinkWords == 13);
 static_assert(kFreeWords <= shm::kLogEntriesMax, "no move needs more than the log holds");
 
 /// The heap's lock for the length of one move.

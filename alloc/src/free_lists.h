@@ -8,12 +8,6 @@
 
 namespace thole::alloc {
 
-/// A request in units: the block with its header, and the alignment of its payload.
-struct Request {
-  uint64_t units;
-  uint64_t align;  // a power of two; 1 = any unit
-};
-
 /// Where in a FREE block a request goes: `gap` units stay free before it (0 or at least a block),
 /// it gets `size`, the rest behind it is 0 or at least a block.
 struct Placement {

@@ -68,6 +68,7 @@ std::vector<shm::RootRequest> PersistentTlsfAllocator::Roots() {
                            .size_bytes = sizeof(HeapData),
                            .align = alignof(HeapData),
                            .name = "heap control",
+                           .lane_area_bytes = sizeof(MagazinesData),
                            .format = [control_offset](SegmentView, const RootData& root) {
                              *control_offset = root.offset;
                              return absl::OkStatus();
@@ -82,6 +83,22 @@ std::vector<shm::RootRequest> PersistentTlsfAllocator::Roots() {
                           }};
   return {std::move(control), std::move(blocks)};
 }
+
+namespace {
+
+// Where in each lane the magazines lie.
+std::optional<uint64_t> MagazinesIn(const shm::Segment& segment) {
+  // TRUST: the area by LaneArea, its size by the view; all lanes are alike, so the last one too.
+  shm::LaneData* lane =
+      segment.LaneAt(segment.participants_max() - 1, segment.lanes_per_participant() - 1);
+  const void* area = lane == nullptr ? nullptr : segment.LaneArea(lane, ComponentId::kAlloc);
+  if (area == nullptr) return std::nullopt;
+  const uint64_t offset = segment.view().OffsetOf(area);
+  if (segment.view().At<MagazinesData>(offset) == nullptr) return std::nullopt;
+  return offset - segment.view().OffsetOf(lane);
+}
+
+}  // namespace
 
 absl::StatusOr<Heap> Heap::In(const shm::Segment& segment) {
   const auto control = segment.Root(ComponentId::kAlloc, kControlRoot);
@@ -99,6 +116,8 @@ absl::StatusOr<Heap> Heap::In(const shm::Segment& segment) {
   }
   const auto bounds = BoundsOf(*blocks);
   if (!bounds) return Damaged("the heap's root has no room for a block");
+  const auto magazines = MagazinesIn(segment);
+  if (!magazines) return Damaged("the lanes have no room for magazines");
   if (data->layout != kHeapLayout) {
     return shm::Error(absl::StatusCode::kUnimplemented,
                       "the heap of " + segment.place().Describe() + " has layout " +
@@ -106,7 +125,19 @@ absl::StatusOr<Heap> Heap::In(const shm::Segment& segment) {
                           std::to_string(kHeapLayout) + ": use the library that made it",
                       ErrorKind::kOtherVersion);
   }
-  return Heap(segment.view(), data, bounds->first, bounds->sentinel);
+  return Heap(segment.view(), data, bounds->first, bounds->sentinel, *magazines);
+}
+
+std::optional<Block> Heap::ReadCached(const MagazinesData& magazines,
+                                      uint32_t magazine) const noexcept {
+  // TRUST: first by Read; the block by its kind and by where it belongs.
+  const MagazineHead head = MagazineHead::Unpack(
+      magazines.heads[magazine].load(std::memory_order_relaxed));  // own lane, or P-b
+  if (head.blocks == 0) return std::nullopt;
+  const auto block = Read(head.first);
+  if (!block || block->word.kind != BlockKind::kCached) return std::nullopt;
+  if (MagazineOf(block->unit, block->word) != magazine) return std::nullopt;
+  return block;
 }
 
 }  // namespace thole::alloc

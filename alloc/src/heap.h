@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "thole/alloc/heap_data.h"
+#include "thole/alloc/magazine_data.h"
 #include "thole/shm/block_source.h"
 #include "thole/shm/segment.h"
 
@@ -28,6 +29,19 @@ struct Block {
 struct LockMode {
   shm::Deadline deadline = shm::Deadline::Now();
   bool try_only = false;  ///< never sleeps, never repairs: for destructors
+};
+
+/// A request in units: the block with its header, and the alignment of its payload.
+struct Request {
+  uint64_t units;
+  uint64_t align;  // a power of two; 1 = any unit
+};
+
+/// Where a block goes in the transaction that takes it out of the lists: into a holder, or on top
+/// of the magazine of its size.
+struct Receiver {
+  shm::Word64* holder = nullptr;
+  MagazinesData* magazines = nullptr;
 };
 
 class Heap {
@@ -69,9 +83,17 @@ class Heap {
     return view_.At<FreeBlockData>(unit * kUnitBytes)->link;
   }
 
+  /// The magazines of a lane of this segment. Never null.
+  MagazinesData* MagazinesOf(const shm::LaneData& lane) const noexcept {
+    return view_.At<MagazinesData>(view_.OffsetOf(&lane) + magazines_);
+  }
+  /// The first block of a magazine, or none: it is empty, or its bytes cannot be.
+  std::optional<Block> ReadCached(const MagazinesData& magazines, uint32_t magazine) const noexcept;
+
   // The moves. Each is one step table of persistent_tlsf_allocator.h.
-  shm::BlockResult Allocate(shm::Lane& lane, shm::Word64& holder, uint64_t size_bytes,
-                            uint64_t align, shm::Deadline deadline) const noexcept;
+  /// `request` must be one that `EverFits`, `holder` must be 0.
+  shm::BlockResult Allocate(shm::Lane& lane, shm::Word64& holder, const Request& request,
+                            shm::Deadline deadline) const noexcept;
   /// `loan`, if given, is the loan that `holder` belongs to: its other words become 0.
   shm::BlockResult Free(shm::Lane& lane, shm::Word64& holder, uint64_t next, shm::LoanData* loan,
                         LockMode mode) const noexcept;
@@ -80,15 +102,29 @@ class Heap {
   shm::BlockResult Grow(shm::Lane& lane, const shm::Word64& holder, uint64_t size_bytes,
                         shm::Deadline deadline) const noexcept;
 
+  // The middle of Allocate and of Free: one transaction, while the lane holds the heap's lock.
+  shm::BlockResult AllocateLocked(shm::Lane& lane, const Request& request,
+                                  Receiver receiver) const noexcept;
+  /// `magazines`, if given, are those of the magazine whose head `holder` is.
+  shm::BlockResult FreeLocked(shm::Lane& lane, const Block& block, shm::Word64& holder,
+                              uint64_t next, shm::LoanData* loan,
+                              MagazinesData* magazines) const noexcept;
+
  private:
-  Heap(shm::SegmentView view, HeapData* data, uint32_t first, uint32_t sentinel)
-      : view_(view), data_(data), first_(first), sentinel_(sentinel) {}
+  Heap(shm::SegmentView view, HeapData* data, uint32_t first, uint32_t sentinel, uint64_t magazines)
+      : view_(view), data_(data), first_(first), sentinel_(sentinel), magazines_(magazines) {}
 
   shm::SegmentView view_;
   HeapData* data_;
   uint32_t first_;
   uint32_t sentinel_;
+  uint64_t magazines_;  // from the beginning of a lane
 };
+
+/// The request for a block of `size_bytes` whose payload is aligned; none when it is no request.
+std::optional<Request> RequestFor(uint64_t size_bytes, uint64_t align) noexcept;
+/// Whether a request could be met if the heap were empty.
+bool EverFits(const Heap& heap, const Request& request) noexcept;
 
 /// Units of a block with `size_bytes` of payload, header included.
 constexpr uint64_t UnitsFor(uint64_t size_bytes) {

@@ -20,15 +20,6 @@ uint32_t AlignField(uint64_t align_units) {
   return std::min<uint32_t>(static_cast<uint32_t>(std::countr_zero(align_units)), 15);
 }
 
-// Whether a request could be met if the heap were empty.
-bool EverFits(const Heap& heap, const Request& request) {
-  if (request.units > heap.units() || request.align > heap.sentinel()) return false;
-  Block whole;
-  whole.unit = heap.first();
-  whole.word.size = heap.units();
-  return Fit(whole, request).has_value();
-}
-
 // The block behind `block`, if it is FREE. False = its header cannot be.
 bool FreeSuccessor(const Heap& heap, const Block& block, std::optional<Block>& successor) {
   // TRUST: end() is at most the sentinel; the successor must say what lies before it.
@@ -55,8 +46,8 @@ bool FreePredecessor(const Heap& heap, const Block& block, std::optional<Block>&
 
 // Cuts what the request does not need off both ends of an unlinked block. The headers of new blocks
 // lie in free bytes: nothing is lost if they are written and the move is taken back.
-bool Carve(const Heap& heap, Edit& edit, FreeLists& lists, const Placement& place, uint64_t align,
-           uint32_t slot) {
+bool Carve(const Heap& heap, Edit& edit, FreeLists& lists, const Placement& place,
+           const HeaderWord& word) {
   const Block& whole = place.block;
   const uint32_t unit = whole.unit + place.gap;
   const uint32_t end = unit + place.size;
@@ -75,8 +66,6 @@ bool Carve(const Heap& heap, Edit& edit, FreeLists& lists, const Placement& plac
   } else if (place.gap != 0) {
     edit.Set(heap.HeaderAt(end)->prev, place.size);
   }
-  const HeaderWord word{
-      place.size, BlockKind::kUsed, slot + 1, AlignField(align), 0, HeaderCheck(unit, place.size)};
   // Logged also where the bytes were free, so that no rolled back block keeps a header that says
   // USED.
   edit.Set(heap.HeaderAt(unit)->word, word.Pack());
@@ -114,20 +103,53 @@ void ClearLoan(Edit& edit, shm::LoanData& loan) {
   }
 }
 
+// Adds to what the magazines of a lane hold; differences may be negative.
+void CountCached(Edit& edit, MagazinesData& magazines, int64_t units, int32_t blocks) {
+  CountPair cached = CountPair::Unpack(magazines.cached.load(std::memory_order_relaxed));  // own
+  cached.units += static_cast<uint32_t>(units);
+  cached.blocks += static_cast<uint32_t>(blocks);
+  edit.Set(magazines.cached, cached.Pack());
+}
+
+// False: no magazine takes a block of that size.
+bool HandOver(const Heap& heap, Edit& edit, const Receiver& receiver, uint32_t unit,
+              const HeaderWord& word) {
+  if (receiver.magazines == nullptr) {
+    edit.Set(*receiver.holder, (uint64_t{unit} + 1) * kUnitBytes);
+    return true;
+  }
+  const uint32_t magazine = MagazineOf(unit, word);
+  if (magazine == kMagazines) return false;
+  shm::Word64& head_word = receiver.magazines->heads[magazine];
+  const MagazineHead head =
+      MagazineHead::Unpack(head_word.load(std::memory_order_relaxed));  // own lane
+  // Logged: until the commit it is the link of a FREE block.
+  edit.Set(heap.LinkOf(unit), Link{head.first, 0}.Pack());
+  edit.Set(head_word, MagazineHead{unit, head.blocks + 1}.Pack());
+  CountCached(edit, *receiver.magazines, word.size, 1);
+  return true;
+}
+
 }  // namespace
 
-BlockResult Heap::Allocate(shm::Lane& lane, shm::Word64& holder, uint64_t size_bytes,
-                           uint64_t align, shm::Deadline deadline) const noexcept {
-  if (size_bytes == 0 || !std::has_single_bit(align)) return BlockResult::kInvalid;
-  if (holder.load(std::memory_order_relaxed) != 0) {  // the caller's own word
-    return BlockResult::kInvalid;                     // what it holds would be nobody's
-  }
-  const Request request{UnitsFor(size_bytes), std::max(align, kUnitBytes) / kUnitBytes};
-  if (!EverFits(*this, request)) return BlockResult::kTooLarge;
+std::optional<Request> RequestFor(uint64_t size_bytes, uint64_t align) noexcept {
+  if (size_bytes == 0 || !std::has_single_bit(align)) return std::nullopt;
+  Request request{UnitsFor(size_bytes), std::max(align, kUnitBytes) / kUnitBytes};
+  // Whole cache lines, so that the block behind it finds its place without a gap.
+  if (request.align >= kLineUnits) request.units = shm::RoundUp(request.units, kLineUnits);
+  return request;
+}
 
-  const HeapLock lock(lane, data().lock, {.deadline = deadline});
-  if (!lock) return lock.failure();
-  THOLE_CRASH_POINT("alloc.allocate.1");
+bool EverFits(const Heap& heap, const Request& request) noexcept {
+  if (request.units > heap.units() || request.align > heap.sentinel()) return false;
+  Block whole;
+  whole.unit = heap.first();
+  whole.word.size = heap.units();
+  return Fit(whole, request).has_value();
+}
+
+BlockResult Heap::AllocateLocked(shm::Lane& lane, const Request& request,
+                                 Receiver receiver) const noexcept {
   Edit edit(lane, kAllocateWords);
   FreeLists lists(*this, edit);
   Placement place;
@@ -135,15 +157,52 @@ BlockResult Heap::Allocate(shm::Lane& lane, shm::Word64& holder, uint64_t size_b
   if (found == FindResult::kNone) return BlockResult::kFull;
   if (found == FindResult::kCorrupt || !lists.Unlink(place.block)) return BlockResult::kCorrupt;
   THOLE_CRASH_POINT("alloc.allocate.2");
-  if (!Carve(*this, edit, lists, place, request.align, lane.slot())) return BlockResult::kCorrupt;
+  const uint32_t unit = place.block.unit + place.gap;
+  const HeaderWord word{place.size,
+                        receiver.holder == nullptr ? BlockKind::kCached : BlockKind::kUsed,
+                        lane.slot() + 1,
+                        AlignField(request.align),
+                        0,
+                        HeaderCheck(unit, place.size)};
+  if (!Carve(*this, edit, lists, place, word)) return BlockResult::kCorrupt;
   THOLE_CRASH_POINT("alloc.allocate.3");
   const bool tail = place.gap + place.size < place.block.size();
   lists.Count(place.size, 1, (place.gap != 0 ? 1 : 0) + (tail ? 1 : 0) - 1);
-  const uint64_t unit = uint64_t{place.block.unit} + place.gap;
-  edit.Set(holder, (unit + 1) * kUnitBytes);
+  if (!HandOver(*this, edit, receiver, unit, word)) return BlockResult::kFull;
   THOLE_CRASH_POINT("alloc.allocate.4");
   edit.Commit();  // allocate.5 COMMIT
   THOLE_CRASH_POINT("alloc.allocate.5");
+  return BlockResult::kOk;
+}
+
+BlockResult Heap::Allocate(shm::Lane& lane, shm::Word64& holder, const Request& request,
+                           shm::Deadline deadline) const noexcept {
+  const HeapLock lock(lane, data().lock, {.deadline = deadline});
+  if (!lock) return lock.failure();
+  THOLE_CRASH_POINT("alloc.allocate.1");
+  return AllocateLocked(lane, request, {.holder = &holder});
+}
+
+BlockResult Heap::FreeLocked(shm::Lane& lane, const Block& block, shm::Word64& holder,
+                             uint64_t next, shm::LoanData* loan,
+                             MagazinesData* magazines) const noexcept {
+  Edit edit(lane, kFreeWords);
+  FreeLists lists(*this, edit);
+  Block joined;
+  int32_t neighbours = 0;
+  if (!JoinNeighbours(*this, edit, lists, block, joined, neighbours)) return BlockResult::kCorrupt;
+  THOLE_CRASH_POINT("alloc.free.2");
+  edit.Set(joined.header->word, FreeWord(joined.unit, joined.size()));
+  if (neighbours != 0) edit.Set(HeaderAt(joined.end())->prev, joined.size());
+  if (!lists.Insert(joined.unit, joined.size())) return BlockResult::kCorrupt;
+  THOLE_CRASH_POINT("alloc.free.3");
+  lists.Count(-int64_t{block.size()}, -1, 1 - neighbours);
+  edit.Set(holder, next);
+  if (loan != nullptr) ClearLoan(edit, *loan);
+  if (magazines != nullptr) CountCached(edit, *magazines, -int64_t{block.size()}, -1);
+  THOLE_CRASH_POINT("alloc.free.4");
+  edit.Commit();  // free.5 COMMIT
+  THOLE_CRASH_POINT("alloc.free.5");
   return BlockResult::kOk;
 }
 
@@ -154,23 +213,7 @@ BlockResult Heap::Free(shm::Lane& lane, shm::Word64& holder, uint64_t next, shm:
   THOLE_CRASH_POINT("alloc.free.1");
   const auto block = ReadUsed(holder.load(std::memory_order_relaxed));  // the caller's own word
   if (!block) return BlockResult::kInvalid;
-  Edit edit(lane, kFreeWords);
-  FreeLists lists(*this, edit);
-  Block joined;
-  int32_t neighbours = 0;
-  if (!JoinNeighbours(*this, edit, lists, *block, joined, neighbours)) return BlockResult::kCorrupt;
-  THOLE_CRASH_POINT("alloc.free.2");
-  edit.Set(joined.header->word, FreeWord(joined.unit, joined.size()));
-  if (neighbours != 0) edit.Set(HeaderAt(joined.end())->prev, joined.size());
-  if (!lists.Insert(joined.unit, joined.size())) return BlockResult::kCorrupt;
-  THOLE_CRASH_POINT("alloc.free.3");
-  lists.Count(-int64_t{block->size()}, -1, 1 - neighbours);
-  edit.Set(holder, next);
-  if (loan != nullptr) ClearLoan(edit, *loan);
-  THOLE_CRASH_POINT("alloc.free.4");
-  edit.Commit();  // free.5 COMMIT
-  THOLE_CRASH_POINT("alloc.free.5");
-  return BlockResult::kOk;
+  return FreeLocked(lane, *block, holder, next, loan, nullptr);
 }
 
 BlockResult Heap::Shrink(shm::Lane& lane, const shm::Word64& holder, uint64_t size_bytes,

@@ -7,11 +7,11 @@ namespace {
 constexpr uint32_t kSeats = 1;
 constexpr uint32_t kLanes = 8;
 
-absl::StatusOr<OwnHeap> JoinOn(absl::StatusOr<shm::Segment> segment) {
+absl::StatusOr<OwnHeap> JoinOn(absl::StatusOr<shm::Segment> segment, const HeapOptions& options) {
   if (!segment.ok()) return segment.status();
   auto attachment = shm::Attachment::Make(*std::move(segment), shm::MakePrivatePlatform());
   if (!attachment.ok()) return attachment.status();
-  auto heap = PersistentTlsfAllocator::Open(*attachment);
+  auto heap = PersistentTlsfAllocator::Open(*attachment, options);
   if (!heap.ok()) return heap.status();
   if (auto joined = (*attachment)->Join("own heap"); !joined.ok()) return joined;
   return OwnHeap{*std::move(attachment), *std::move(heap)};
@@ -19,15 +19,18 @@ absl::StatusOr<OwnHeap> JoinOn(absl::StatusOr<shm::Segment> segment) {
 
 }  // namespace
 
-absl::StatusOr<OwnHeap> CreateOnMapping(void* base, uint64_t size_bytes) {
-  const shm::SegmentOptions options{
+absl::StatusOr<OwnHeap> CreateOnMapping(void* base, uint64_t size_bytes,
+                                        const HeapOptions& options) {
+  const shm::SegmentOptions one_seat{
       .size_bytes = size_bytes, .participants_max = kSeats, .lanes_per_participant = kLanes};
-  return JoinOn(shm::Segment::Create(shm::Place::Memory(base, size_bytes), options,
-                                     PersistentTlsfAllocator::Roots()));
+  return JoinOn(shm::Segment::Create(shm::Place::Memory(base, size_bytes), one_seat,
+                                     PersistentTlsfAllocator::Roots()),
+                options);
 }
 
-absl::StatusOr<OwnHeap> AttachToMapping(void* base, uint64_t size_bytes) {
-  return JoinOn(shm::Segment::Open(shm::Place::Memory(base, size_bytes), {}));
+absl::StatusOr<OwnHeap> AttachToMapping(void* base, uint64_t size_bytes,
+                                        const HeapOptions& options) {
+  return JoinOn(shm::Segment::Open(shm::Place::Memory(base, size_bytes), {}), options);
 }
 
 }  // namespace thole::alloc

@@ -1,8 +1,10 @@
 #include "thole/alloc/persistent_tlsf_allocator.h"
 
 #include <algorithm>
+#include <string>
 
 #include "heap.h"
+#include "magazines.h"
 #include "recover.h"
 
 namespace thole::alloc {
@@ -39,31 +41,103 @@ uint64_t LargestFreeUnits(const Heap& heap) {
   return largest;
 }
 
+// What all magazines of the segment hold, each lane at a moment of its own.
+CountPair CachedIn(const Heap& heap, const shm::Segment& segment) {
+  CountPair all{0, 0};
+  for (uint32_t slot = 0; slot < segment.participants_max(); ++slot) {
+    const uint64_t word = segment.Slot(slot)->word.load(std::memory_order_relaxed);  // a statistic
+    if (shm::SlotWord::Unpack(word).state == shm::SlotState::kFree) continue;
+    for (uint32_t index = 0; index < segment.lanes_per_participant(); ++index) {
+      const CountPair one =
+          CountPair::Unpack(heap.MagazinesOf(*segment.LaneAt(slot, index))
+                                ->cached.load(std::memory_order_relaxed));  // a statistic
+      all.units += one.units;
+      all.blocks += one.blocks;
+    }
+  }
+  return all;
+}
+
 }  // namespace
 
 PersistentTlsfAllocator::PersistentTlsfAllocator(std::shared_ptr<shm::Attachment> attachment,
-                                                 std::unique_ptr<Heap> heap)
-    : attachment_(std::move(attachment)), heap_(std::move(heap)) {}
+                                                 std::unique_ptr<Heap> heap, uint32_t batch)
+    : attachment_(std::move(attachment)), heap_(std::move(heap)), batch_(batch) {}
 
 PersistentTlsfAllocator::~PersistentTlsfAllocator() = default;
 
 absl::StatusOr<std::shared_ptr<PersistentTlsfAllocator>> PersistentTlsfAllocator::Open(
-    std::shared_ptr<shm::Attachment> attachment) {
+    std::shared_ptr<shm::Attachment> attachment, const HeapOptions& options) {
   if (attachment == nullptr) {
     return shm::Error(absl::StatusCode::kInvalidArgument, "no attachment: make one first");
+  }
+  if (options.batch > kBatchMax) {
+    return shm::Error(absl::StatusCode::kInvalidArgument,
+                      "a batch of " + std::to_string(options.batch) + " blocks: at most " +
+                          std::to_string(kBatchMax) + ", or 0 for no magazines");
   }
   if (attachment->forked()) return shm::ForkedHandleError();
   auto heap = Heap::In(attachment->segment());
   if (!heap.ok()) return heap.status();
   attachment->Register(std::make_shared<RepairIntents>(*heap));
   attachment->Register(std::make_shared<RepairLoans>(*heap));
-  return std::shared_ptr<PersistentTlsfAllocator>(
-      new PersistentTlsfAllocator(std::move(attachment), std::make_unique<Heap>(*heap)));
+  return std::shared_ptr<PersistentTlsfAllocator>(new PersistentTlsfAllocator(
+      std::move(attachment), std::make_unique<Heap>(*heap), options.batch));
+}
+
+BlockResult PersistentTlsfAllocator::Allocate(Lane& lane, shm::Word64& holder,
+                                              const Request& request, Deadline deadline) noexcept {
+  if (batch_ != 0 && !lane.for_dead()) [[likely]] {
+    Magazines magazines(*heap_, lane, batch_);
+    magazines.HearRequests();
+    const uint32_t magazine = MagazineFor(request);
+    const bool fits = heap_->view().OffsetOf(&holder) % BlockIntent::kHolderStep == 0;
+    if (magazine != kMagazines && fits) {
+      return magazines.Take(magazine, request, holder, deadline);
+    }
+  }
+  return heap_->Allocate(lane, holder, request, deadline);
 }
 
 BlockResult PersistentTlsfAllocator::AllocateTo(Lane& lane, LoanRef loan, uint64_t size_bytes,
                                                 uint64_t align, Deadline deadline) noexcept {
-  return heap_->Allocate(lane, loan->block, size_bytes, align, deadline);
+  const auto request = RequestFor(size_bytes, align);
+  shm::Word64& holder = loan->block;
+  // What a holder has already would be nobody's.
+  if (!request || holder.load(std::memory_order_relaxed) != 0) {  // the caller's own word
+    return BlockResult::kInvalid;
+  }
+  if (request->units > kMagazineUnitsMax && !EverFits(*heap_, *request)) {
+    return BlockResult::kTooLarge;
+  }
+  const BlockResult result = Allocate(lane, holder, *request, deadline);
+  if (result != BlockResult::kFull) [[likely]]
+    return result;
+  if (!EverFits(*heap_, *request)) return BlockResult::kTooLarge;
+  if (!GatherCached(lane)) return result;
+  return heap_->Allocate(lane, holder, *request, deadline);
+}
+
+// Empties the magazines of this process, as far as they are not in use, and asks the others to do
+// the same with theirs. False: there was nothing to empty.
+bool PersistentTlsfAllocator::GatherCached(Lane& lane) noexcept {
+  if (batch_ == 0 || lane.for_dead()) return false;
+  bool any = false;
+  const auto flush = [&](Lane& own) {
+    Magazines magazines(*heap_, own, batch_);
+    if (magazines.cached_units() == 0) return;
+    any = magazines.FlushAll({.deadline = Deadline::Now()}) == BlockResult::kOk || any;
+  };
+  flush(lane);
+  attachment_->VisitIdleLanes(lane, flush);
+  if (CachedIn(*heap_, attachment_->segment()).units != 0) {
+    heap_->data().asked.fetch_add(1, std::memory_order_relaxed);  // A-b
+  }
+  return any;
+}
+
+void PersistentTlsfAllocator::HearRequests(Lane& lane) noexcept {
+  if (batch_ != 0 && !lane.for_dead()) Magazines(*heap_, lane, batch_).HearRequests();
 }
 
 BlockResult PersistentTlsfAllocator::FreeFrom(Lane& lane, shm::Word64& holder, uint64_t next,
@@ -71,13 +145,28 @@ BlockResult PersistentTlsfAllocator::FreeFrom(Lane& lane, shm::Word64& holder, u
   return heap_->Free(lane, holder, next, nullptr, {.deadline = deadline});
 }
 
+BlockResult PersistentTlsfAllocator::FreeFast(Lane& lane, LoanRef loan, bool try_only,
+                                              Deadline deadline) noexcept {
+  const LockMode mode{.deadline = deadline, .try_only = try_only};
+  shm::Word64& holder = loan->block;
+  if (batch_ == 0 || lane.for_dead()) return heap_->Free(lane, holder, 0, &loan.data(), mode);
+  Magazines magazines(*heap_, lane, batch_);
+  magazines.HearRequests();
+  const auto block = heap_->ReadUsed(holder.load(std::memory_order_relaxed));  // own loan
+  if (!block) return BlockResult::kInvalid;
+  if (!magazines.CanPut(*block, holder)) {
+    return heap_->Free(lane, holder, 0, &loan.data(), mode);
+  }
+  return magazines.Put(*block, holder, 0, &loan.data(), mode);
+}
+
 BlockResult PersistentTlsfAllocator::FreeLoan(Lane& lane, LoanRef loan,
                                               Deadline deadline) noexcept {
-  return heap_->Free(lane, loan->block, 0, &loan.data(), {.deadline = deadline});
+  return FreeFast(lane, loan, false, deadline);
 }
 
 BlockResult PersistentTlsfAllocator::TryFreeLoan(Lane& lane, LoanRef loan) noexcept {
-  return heap_->Free(lane, loan->block, 0, &loan.data(), {.try_only = true});
+  return FreeFast(lane, loan, true, Deadline::Now());
 }
 
 BlockResult PersistentTlsfAllocator::Shrink(Lane& lane, LoanRef loan, uint64_t size_bytes,
@@ -97,10 +186,13 @@ uint64_t PersistentTlsfAllocator::BlockSize(uint64_t offset) const noexcept {
 
 namespace {
 
-HeapStatistics StatisticsOf(const Heap& heap) noexcept {
+HeapStatistics StatisticsOf(const Heap& heap, const shm::Segment& segment) noexcept {
   const HeapData& data = heap.data();
-  const CountPair used =
+  const CountPair cached = CachedIn(heap, segment);
+  const CountPair taken =
       CountPair::Unpack(data.used.load(std::memory_order_relaxed));  // one moment
+  const CountPair used{taken.units - std::min(cached.units, taken.units),
+                       taken.blocks - std::min(cached.blocks, taken.blocks)};
   const CountPair other =
       CountPair::Unpack(data.peak_and_free.load(std::memory_order_relaxed));  // perhaps the next
   const uint64_t units = heap.units();
@@ -111,6 +203,7 @@ HeapStatistics StatisticsOf(const Heap& heap) noexcept {
       .used_bytes = used.units * kUnitBytes,
       .peak_bytes = std::max(used.units, other.units) * kUnitBytes,
       .free_bytes = free_units * kUnitBytes,
+      .cached_bytes = cached.units * kUnitBytes,
       .largest_free_bytes = largest * kUnitBytes,
       .blocks_used = used.blocks,
       .blocks_free = other.blocks,
@@ -120,13 +213,15 @@ HeapStatistics StatisticsOf(const Heap& heap) noexcept {
 
 }  // namespace
 
-HeapStatistics PersistentTlsfAllocator::Statistics() const noexcept { return StatisticsOf(*heap_); }
+HeapStatistics PersistentTlsfAllocator::Statistics() const noexcept {
+  return StatisticsOf(*heap_, attachment_->segment());
+}
 
 absl::StatusOr<HeapStatistics> PersistentTlsfAllocator::ReadStatistics(
     const shm::Segment& segment) {
   const auto heap = Heap::In(segment);
   if (!heap.ok()) return heap.status();
-  return StatisticsOf(*heap);
+  return StatisticsOf(*heap, segment);
 }
 
 }  // namespace thole::alloc

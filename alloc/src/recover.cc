@@ -1,5 +1,7 @@
 #include "recover.h"
 
+#include "edit.h"
+#include "magazines.h"
 #include "thole/shm/crash_point.h"
 
 namespace thole::alloc {
@@ -15,6 +17,9 @@ using shm::RepairOutcome;
 // How long a repairer waits for a live holder of the heap's lock before it leaves the step to
 // later.
 constexpr int64_t kPatienceNs = 20'000'000;
+
+// How many blocks of a magazine are given back under one lock.
+constexpr uint32_t kRepairBatch = 8;
 
 bool IsPlain(const LoanData& loan) {
   return loan.ticket.load(std::memory_order_acquire) == 0 &&  // P-b: the repair right is ours
@@ -45,31 +50,48 @@ RepairOutcome FreePlain(const Heap& heap, Lane& lane, LoanData& loan) {
   return outcome;
 }
 
-// The intent's block may at the same time stand in a loan. A plain loan loses it here, so that the
-// intent alone holds it; any other loan is in a step of its component, which then holds the block.
-RepairOutcome FinishIntent(const Heap& heap, DeadParticipant& dead, Lane& lane) {
-  LaneData& data = lane.data();
-  const uint64_t block = data.block_intent.load(std::memory_order_acquire);  // P-b
-  if (block == 0) return RepairOutcome::kDone;
-  bool held_by_a_step = false;
-  for (Lane& other : dead.lanes) {
-    shm::ForEachLoan(heap.view(), other.data(), [&](LoanData& loan) {
-      if (loan.block.load(std::memory_order_acquire) != block) return;  // P-b
-      if (IsPlain(loan)) {
-        loan.block.store(0, std::memory_order_release);  // intent.1: the intent still names it
-        THOLE_CRASH_POINT("alloc.intent.1");
-      } else {
-        held_by_a_step = true;
-      }
-    });
-  }
-  if (held_by_a_step) {
-    data.block_intent.store(0, std::memory_order_release);  // intent.2 COMMIT: the loan holds it
+// Whether the block that an intent names has a place already: the holder that it was taken for or
+// from, or the magazine.
+bool HasPlace(const Heap& heap, const LaneData& lane, const BlockIntent& intent) {
+  // TRUST: the holder by the view; the magazine by ReadCached.
+  const auto* holder = heap.view().At<shm::Word64>(intent.holder * BlockIntent::kHolderStep);
+  const uint64_t offset = (uint64_t{intent.unit} + 1) * kUnitBytes;
+  if (holder != nullptr && holder->load(std::memory_order_acquire) == offset) return true;  // P-b
+  const auto block = heap.Read(intent.unit);
+  if (!block || block->word.kind != BlockKind::kCached) return false;
+  const uint32_t magazine = MagazineOf(block->unit, block->word);
+  if (magazine == kMagazines) return false;
+  const auto first = heap.ReadCached(*heap.MagazinesOf(lane), magazine);
+  return first && first->unit == block->unit;
+}
+
+// The block has no place but the intent: its header says USED or CACHED, by how far the call came.
+BlockResult FreeIntended(const Heap& heap, Lane& lane, uint32_t unit) {
+  const int64_t now = lane.attachment().platform().NowNs();
+  const HeapLock lock(lane, heap.data().lock, {.deadline = shm::Deadline::At(now + kPatienceNs)});
+  if (!lock) return lock.failure();
+  const auto block = heap.Read(unit);
+  const bool held =
+      block && (block->word.kind == BlockKind::kUsed || block->word.kind == BlockKind::kCached);
+  if (!held) return BlockResult::kInvalid;
+  return heap.FreeLocked(lane, *block, lane.data().block_intent, 0, nullptr, nullptr);
+}
+
+RepairOutcome FinishIntent(const Heap& heap, Lane& lane) {
+  shm::Word64& word = lane.data().block_intent;
+  const uint64_t value = word.load(std::memory_order_acquire);  // P-b
+  if (value == 0) return RepairOutcome::kDone;
+  const BlockIntent intent = BlockIntent::Unpack(value);
+  if (HasPlace(heap, lane.data(), intent)) {
+    word.store(0, std::memory_order_release);  // intent.1 COMMIT: holder or magazine has the block
+    THOLE_CRASH_POINT("alloc.intent.1");
     return RepairOutcome::kDone;
   }
-  const RepairOutcome outcome = FreeHeld(heap, lane, data.block_intent, 0);
-  if (outcome == RepairOutcome::kDone) THOLE_CRASH_POINT("alloc.intent.2");
-  return outcome;
+  const BlockResult freed = FreeIntended(heap, lane, intent.unit);
+  if (freed == BlockResult::kBusy) return RepairOutcome::kLater;
+  if (freed != BlockResult::kOk) word.store(0, std::memory_order_release);  // ours to repair
+  THOLE_CRASH_POINT("alloc.intent.2");
+  return RepairOutcome::kDone;
 }
 
 // Whether the chunk chain of a lane contains `chunk`.
@@ -118,11 +140,21 @@ RepairOutcome FreeChunks(const Heap& heap, Lane& lane) {
   }
 }
 
+RepairOutcome EmptyMagazines(const Heap& heap, Lane& lane) {
+  const int64_t now = lane.attachment().platform().NowNs();
+  const LockMode patient{.deadline = shm::Deadline::At(now + kPatienceNs)};
+  if (Magazines(heap, lane, kRepairBatch).FlushAll(patient) == BlockResult::kBusy) {
+    return RepairOutcome::kLater;
+  }
+  THOLE_CRASH_POINT("alloc.empty.1");
+  return RepairOutcome::kDone;
+}
+
 }  // namespace
 
 RepairOutcome RepairIntents::Repair(DeadParticipant& dead) {
   for (Lane& lane : dead.lanes) {
-    if (FinishIntent(heap_, dead, lane) == RepairOutcome::kLater) return RepairOutcome::kLater;
+    if (FinishIntent(heap_, lane) == RepairOutcome::kLater) return RepairOutcome::kLater;
   }
   for (Lane& lane : dead.lanes) {
     if (FinishReserved(heap_, lane) == RepairOutcome::kLater) return RepairOutcome::kLater;
@@ -141,6 +173,9 @@ RepairOutcome RepairLoans::Repair(DeadParticipant& dead) {
   // Chunks last: until here the loans in them say what is left to do.
   for (Lane& lane : dead.lanes) {
     if (FreeChunks(heap_, lane) == RepairOutcome::kLater) return RepairOutcome::kLater;
+  }
+  for (Lane& lane : dead.lanes) {
+    if (EmptyMagazines(heap_, lane) == RepairOutcome::kLater) return RepairOutcome::kLater;
   }
   return RepairOutcome::kDone;
 }

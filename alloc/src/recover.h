@@ -1,7 +1,8 @@
 // What alloc does about a participant that died. Two steps of the repair, each idempotent.
 //
 //   step        dies after                                  recovered by
-//   intent.1    a plain loan of the intent's block emptied  done again: the intent still names it
+//   intent.1    COMMIT: the intent emptied, since holder    nothing: there is no intent
+//               or magazine has its block
 //   intent.2    COMMIT: its block freed, the intent emptied nothing: there is no intent
 //   reserved.1  a linked chunk's reserved loan emptied      nothing: the chain holds the chunk
 //   reserved.2  COMMIT: an unlinked chunk freed, its loan   nothing: the loan is empty
@@ -10,6 +11,7 @@
 //               loan emptied
 //   chain.1     COMMIT: the first chunk freed, its next     the rest of the chain is freed
 //               is the first now
+//   empty.1     the magazines of a lane are empty           done again: they stay empty
 //
 // Each freeing is one transaction of the heap (free.1 to free.5), logged in the dead one's lane.
 #pragma once
@@ -32,7 +34,7 @@ class RepairIntents final : public shm::RepairPart {
   Heap heap_;
 };
 
-/// Plain loans, then the chunks that loans lie in.
+/// Plain loans, then the chunks that loans lie in, then the magazines.
 class RepairLoans final : public shm::RepairPart {
  public:
   explicit RepairLoans(const Heap& heap) : heap_(heap) {}

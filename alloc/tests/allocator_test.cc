@@ -25,7 +25,8 @@ class Allocator : public ::testing::Test {
   void TearDown() override { EXPECT_EQ(AuditText(party_.segment()), "none"); }
   HeapStatistics Now() const { return party_.heap->Statistics(); }
 
-  Party party_{MakeSegment()};
+  // What the lists do; what the magazines do before: magazine_test.cc.
+  Party party_{MakeSegment(), "party", testing::kNoMagazines};
 };
 
 TEST(SizeClasses, EverySizeOfAClassRoundedUpFitsARequest) {
@@ -377,7 +378,7 @@ int64_t QuickestPair(Party& party, LoanRef loan) {
 
 TEST(AllocatorCost, DoesNotGrowWithTheNumberOfFreeBlocks) {
   constexpr uint32_t kBlocks = 40'000;
-  Party party(MakeSegment({.size_bytes = 8 << 20}));
+  Party party(MakeSegment({.size_bytes = 8 << 20}), "party", testing::kNoMagazines);
   const LoanRef table = party.Allocate(kBlocks * sizeof(shm::LoanData));
   const LoanRef loan = party.Take();
   ASSERT_TRUE(table && loan);

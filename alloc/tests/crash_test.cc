@@ -44,6 +44,7 @@ struct Scene {
   const char* text;
   std::function<void(Party&)> prepare;
   std::function<void(Party&)> act;
+  HeapOptions options = testing::kNoMagazines;
 };
 
 void Fill(Party& party, const Shape& shape) { testing::Build(*party.heap, party.lane(), shape); }
@@ -58,10 +59,29 @@ Scene AllocateKept(const char* text, Shape shape, uint64_t size, uint64_t align)
 Scene FreeKept(const char* text, Shape shape, uint32_t index) {
   return {text, [=](Party& party) { Fill(party, shape); },
           [=](Party& party) {
+            shm::Word64& holder = KeptLoan(party.segment(), index)->block;
+            static_cast<void>(party.heap->FreeFrom(party.lane(), holder, 0, Deadline::Never()));
+          }};
+}
+// Blocks of up to 4 KiB go to a magazine, longer ones to the lists.
+Scene FreeBusyLoan(const char* text, Shape shape, uint32_t index, uint32_t batch) {
+  return {text,
+          [=](Party& party) { Fill(party, shape); },
+          [=](Party& party) {
             const LoanRef loan = KeptLoan(party.segment(), index);
             loan->lease = loan->ticket = loan->where = 5;
             static_cast<void>(party.heap->FreeLoan(party.lane(), loan, Deadline::Never()));
-          }};
+          },
+          {.batch = batch}};
+}
+// The lane's magazines hold some blocks of each of two sizes.
+void Cache(Party& party) {
+  std::vector<LoanRef> loans;
+  for (int i = 0; i < 6; ++i) loans.push_back(party.Allocate(i % 2 == 0 ? 100 : 700));
+  for (const LoanRef loan : loans) party.Free(loan);
+}
+Scene WithCached(const char* text, std::function<void(Party&)> act) {
+  return {text, Cache, std::move(act), {.batch = 4}};
 }
 Scene ShrinkKept(const char* text, Shape shape) {
   return {text, [=](Party& party) { Fill(party, shape); },
@@ -83,7 +103,7 @@ void HoldMuch(Party& party, bool linked, bool loan_too) {
   std::vector<LoanRef> loans;
   for (int i = 0; i < 70; ++i) loans.push_back(i % 9 == 0 ? party.Allocate(100) : party.Take());
   LaneData& lane = party.lane().data();
-  lane.block_intent = loans[9]->block.load();
+  lane.block_intent = testing::IntentFor(party.segment(), loans[9]);
   if (!loan_too) loans[9]->block = 0;
   static_cast<void>(party.heap->AllocateTo(party.lane(), LoanRef(&lane.reserved, 0, 0),
                                            sizeof(shm::LoanChunkData), 64, Deadline::Never()));
@@ -105,6 +125,20 @@ std::vector<Scene> Scenes() {
       FreeKept("between blocks in use", {{9, 9, 9}}, 1),
       FreeKept("joins both", {{9, 12, 9, 9}, {0, 2}}, 1),
       FreeKept("joins its predecessor", {{9, 9, 9}, {0}}, 1),
+      FreeBusyLoan("into a magazine", {{9, 12, 9, 9}, {0, 2}}, 1, 4),
+      FreeBusyLoan("to the lists", {{9, 12, 9, 9}, {0, 2}}, 1, 0),
+      WithCached("takes from a magazine", [](Party& party) { party.Allocate(100); }),
+      WithCached("overflows a magazine",
+                 [](Party& party) {
+                   std::vector<LoanRef> loans;
+                   for (int i = 0; i < 10; ++i) loans.push_back(party.Allocate(100));
+                   for (const LoanRef loan : loans) party.Free(loan);
+                 }),
+      WithCached("leaves with full magazines",
+                 [](Party& party) {
+                   party.call.End();
+                   static_cast<void>(party.attachment->Leave(Deadline::Never()));
+                 }),
       ShrinkKept("before a block in use", {{40, 9}}),
       ShrinkKept("before a free block", {{40, 20, 9}, {1}}),
       GrowKept("into the free block behind it", {{10, 40, 9}, {1}}, 400),
@@ -158,7 +192,7 @@ TEST_P(AllocCrash, ASurvivorRepairsAfterEveryPassageOfTheStep) {
       ASSERT_LT(passage, 500);
       Party survivor(testing::MakeSegment(kOneLane, {testing::KeptRoot()}));
       const int status = WaitFor(Fork([&] {
-        Party victim(Reopen(survivor.segment()), "victim");
+        Party victim(Reopen(survivor.segment()), "victim", scene.options);
         scene.prepare(victim);
         Arm(GetParam(), passage);
         scene.act(victim);
@@ -212,8 +246,11 @@ INSTANTIATE_TEST_SUITE_P(
                       "alloc.shrink.2", "alloc.shrink.3", "alloc.shrink.4", "alloc.grow.1",
                       "alloc.grow.2", "alloc.grow.3", "alloc.grow.4", "alloc.intent.1",
                       "alloc.intent.2", "alloc.reserved.1", "alloc.reserved.2", "alloc.loan.1",
-                      "alloc.chain.1", "log.1", "log.2", "log.3", "log.4", "lock.1", "lock.2",
-                      "lock.3", "chunk.1", "chunk.2", "chunk.3", "chunk.4"),
+                      "alloc.chain.1", "alloc.empty.1", "alloc.take.1", "alloc.take.2",
+                      "alloc.take.3", "alloc.take.4", "alloc.take.5", "alloc.put.1", "alloc.put.2",
+                      "alloc.put.3", "alloc.put.4", "alloc.put.5", "log.1", "log.2", "log.3",
+                      "log.4", "lock.1", "lock.2", "lock.3", "chunk.1", "chunk.2", "chunk.3",
+                      "chunk.4"),
     [](const auto& parameter) {
       std::string name = parameter.param;
       std::replace(name.begin(), name.end(), '.', '_');
@@ -230,7 +267,7 @@ void CountLogged(const char* step) {
 
 TEST(AllocLog, NoOperationLogsMoreThanNineteenWords) {
   for (const Scene& scene : Scenes()) {
-    Party party(testing::MakeSegment(kOneLane, {testing::KeptRoot()}));
+    Party party(testing::MakeSegment(kOneLane, {testing::KeptRoot()}), "party", scene.options);
     scene.prepare(party);
     logged = 0;
     shm::crash_point_hook = CountLogged;

@@ -35,6 +35,7 @@ inline HeapProcess& Of(shm::testing::Process& process) {
 
 class HeapWorld : public shm::testing::World {
  public:
+  explicit HeapWorld(const HeapOptions& options = {.batch = 0}) : options_(options) {}
   uint64_t segment_bytes() const override { return 96 << 10; }
   std::vector<shm::RootRequest> Roots() const override {
     auto roots = PersistentTlsfAllocator::Roots();
@@ -43,7 +44,7 @@ class HeapWorld : public shm::testing::World {
   }
   std::unique_ptr<shm::testing::Process> MakeProcess(
       std::shared_ptr<shm::Attachment> attachment) override {
-    auto heap = PersistentTlsfAllocator::Open(attachment);
+    auto heap = PersistentTlsfAllocator::Open(attachment, options_);
     if (!heap.ok()) return nullptr;
     return std::make_unique<HeapProcess>(std::move(attachment), *std::move(heap));
   }
@@ -73,10 +74,18 @@ class HeapWorld : public shm::testing::World {
     if (me.heap().Statistics().used_bytes != used) findings.Add("works", 0, "used bytes changed");
     AuditWhole(me.segment(), findings);
   }
+
+ private:
+  HeapOptions options_;
 };
 
+/// Every call goes to the lists.
 inline std::unique_ptr<shm::testing::World> MakeHeapWorld() {
   return std::make_unique<HeapWorld>();
+}
+/// Magazines of at most four blocks, so that few calls fill and empty them.
+inline std::unique_ptr<shm::testing::World> MakeMagazineWorld() {
+  return std::make_unique<HeapWorld>(HeapOptions{.batch = 2});
 }
 
 }  // namespace thole::alloc::testing

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "thole/alloc/audit.h"
+#include "thole/alloc/magazine_data.h"
 #include "thole/alloc/persistent_tlsf_allocator.h"
 #include "thole/shm/audit.h"
 
@@ -65,6 +66,14 @@ inline void ForgetBeyondTheEnd(const shm::Segment& segment, const PersistentTlsf
   KeptData& kept = *KeptOf(segment);
   kept.filled[index] =
       std::min(kept.filled[index].load(), heap.BlockSize(kept.loans[index].block.load()));
+}
+
+/// The intent of a lane that moves the block of a loan to it, or away from it.
+inline uint64_t IntentFor(const shm::Segment& segment, shm::LoanRef loan) {
+  const uint64_t holder = segment.view().OffsetOf(&loan->block);
+  return BlockIntent{static_cast<uint32_t>(loan->block.load() / kUnitBytes - 1),
+                     static_cast<uint32_t>(holder / BlockIntent::kHolderStep)}
+      .Pack();
 }
 
 /// Where a block of a chain names the next one; null if that cannot be.

@@ -185,7 +185,7 @@ void HoldMuch(HeapProcess& me) {
   if (!last) return;  // a hostile peer: no chunk was to be had
   static_cast<void>(me.heap().AllocateTo(call.lane(), last, 99, 16, Deadline::Never()));
   LaneData& lane = call.lane().data();
-  lane.block_intent.store(loans[0]->block.load(), std::memory_order_release);
+  lane.block_intent.store(testing::IntentFor(me.segment(), loans[0]), std::memory_order_release);
   static_cast<void>(me.heap().AllocateTo(call.lane(), LoanRef(&lane.reserved, 0, 0),
                                          sizeof(shm::LoanChunkData), 64, Deadline::Never()));
 }
@@ -228,7 +228,7 @@ void WorkAtRandom(Process& process, uint32_t index, Random& random) {
   std::vector<LoanRef> loans;
   for (int i = 0; i < 6; ++i) {
     Call call = me.attachment().Enter(1);
-    const uint64_t choice = random.Below(8);
+    const uint64_t choice = random.Below(9);
     const auto number = index * 4 + static_cast<uint32_t>(random.Below(4));
     const LoanRef kept = me.Kept(number);
     const uint64_t size = 1 + random.Below(900);
@@ -249,6 +249,8 @@ void WorkAtRandom(Process& process, uint32_t index, Random& random) {
       loans.pop_back();
     } else if (choice == 5 && !loans.empty()) {
       static_cast<void>(me.heap().Shrink(call.lane(), loans.back(), 10, Deadline::Never()));
+    } else if (choice == 8) {
+      me.heap().HearRequests(call.lane());
     } else if (kept->block.load() == 0) {
       if (me.heap().AllocateTo(call.lane(), kept, size, 16, Deadline::Never()) ==
           BlockResult::kOk) {
@@ -260,12 +262,12 @@ void WorkAtRandom(Process& process, uint32_t index, Random& random) {
   }
 }
 
-Program RandomWork(const char* name, uint32_t processes, Shape shape) {
+Program RandomWork(const char* name, uint32_t processes, Shape shape, bool magazines = true) {
   Program program;
   program.component = "alloc";
   program.name = name;
   program.processes = processes;
-  program.make_world = MakeHeapWorld;
+  program.make_world = magazines ? testing::MakeMagazineWorld : MakeHeapWorld;
   program.prepare = [shape](World&, Process& setup, Random&) {
     Call call = setup.attachment().Enter(1);
     Build(Of(setup).heap(), call.lane(), shape);
@@ -276,8 +278,11 @@ Program RandomWork(const char* name, uint32_t processes, Shape shape) {
   return program;
 }
 THOLE_PROGRAM(RandomWork("two processes", 2, {}));
+THOLE_PROGRAM(RandomWork("two processes, lists only", 2, {}, false));
 THOLE_PROGRAM(RandomWork("three processes", 3, {{9, 9, 20, 20, 9, 9}, {0, 2, 4}}));
 THOLE_PROGRAM(RandomWork("almost full", 3, {{30, 9, 30, 9, 60, 9}, {0, 2, 4}, true}));
+THOLE_PROGRAM(RandomWork("almost full, lists only", 3, {{30, 9, 30, 9, 60, 9}, {0, 2, 4}, true},
+                         false));
 
 // One of them may die with all that a participant can leave behind.
 Program DieWithLoans() {

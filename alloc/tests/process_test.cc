@@ -291,7 +291,8 @@ const Leftover kLeftovers[] = {
     {"Intent",
      [](Party& victim) {
        const LoanRef loan = victim.Allocate(100);
-       victim.lane().data().block_intent = loan->block.load();
+       victim.lane().data().block_intent = testing::IntentFor(victim.segment(), loan);
+       loan->block = 0;
      }},
     {"Reserved",
      [](Party& victim) {
@@ -366,7 +367,7 @@ TEST(HeapRepair, LetsAnIntentGoOfABlockThatAStepHolds) {
     Party victim(Reopen(survivor.segment()), "victim");
     const LoanRef loan = victim.Allocate(100);
     loan->ticket = shm::PackTicket(shm::LoanKind::kSend, 1);
-    victim.lane().data().block_intent = loan->block.load();
+    victim.lane().data().block_intent = testing::IntentFor(victim.segment(), loan);
     testing::KeptLoan(victim.segment(), 0)->block = loan->block.load();
     kill(getpid(), SIGKILL);
   }));

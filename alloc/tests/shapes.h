@@ -11,7 +11,8 @@
 namespace thole::alloc::testing {
 
 /// Kept loans 0.. get blocks of so many units each, then some of them are freed in order. `full`:
-/// what is left of the heap goes to the last kept loan.
+/// what is left of the heap goes to the last kept loan. On a heap without magazines the blocks lie
+/// one behind the other.
 struct Shape {
   std::vector<uint32_t> units = {};
   std::vector<uint32_t> freed = {};

@@ -196,13 +196,14 @@ constexpr HeapAct kActs[] = {
      }},
 };
 
-Operation Make(const HeapAct& act, const HeapShape& heap, bool after_a_death) {
+Operation Make(const HeapAct& act, const HeapShape& heap, bool magazines, bool after_a_death) {
   Operation operation;
   operation.component = "alloc";
   operation.name = act.name;
   operation.shape = std::string(act.text) + ", heap " + heap.text;
   if (after_a_death) operation.shape += ", one dead in it";
-  operation.make_world = MakeHeapWorld;
+  if (magazines) operation.shape += ", magazines";
+  operation.make_world = magazines ? MakeMagazineWorld : MakeHeapWorld;
   operation.prepare = [heap, after_a_death](World& world, Process&, Process& other,
                                             Random& random) {
     {
@@ -225,8 +226,10 @@ Operation Make(const HeapAct& act, const HeapShape& heap, bool after_a_death) {
 std::vector<Operation> EveryActOnEveryHeap() {
   std::vector<Operation> all;
   for (const HeapAct& act : kActs) {
-    for (const HeapShape& heap : kHeaps) all.push_back(Make(act, heap, false));
-    all.push_back(Make(act, kHeaps[std::size(kHeaps) - 1], true));
+    for (const bool magazines : {false, true}) {
+      for (const HeapShape& heap : kHeaps) all.push_back(Make(act, heap, magazines, false));
+      all.push_back(Make(act, kHeaps[std::size(kHeaps) - 1], magazines, true));
+    }
   }
   return all;
 }

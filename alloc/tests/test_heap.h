@@ -45,14 +45,18 @@ inline HeapData& ControlOf(const shm::Segment& segment) {
   return *segment.view().At<HeapData>(root->offset);
 }
 
+/// Every call goes to the lists.
+inline constexpr HeapOptions kNoMagazines{.batch = 0};
+
 /// One participant that works through one lane.
 class Party {
  public:
-  explicit Party(shm::Segment segment, const char* name = "party") {
+  explicit Party(shm::Segment segment, const char* name = "party",
+                 const HeapOptions& options = {}) {
     auto made = shm::Attachment::Make(std::move(segment));
     EXPECT_TRUE(made.ok()) << made.status();
     attachment = *std::move(made);
-    auto opened = PersistentTlsfAllocator::Open(attachment);
+    auto opened = PersistentTlsfAllocator::Open(attachment, options);
     EXPECT_TRUE(opened.ok()) << opened.status();
     heap = *std::move(opened);
     if (name == nullptr) return;

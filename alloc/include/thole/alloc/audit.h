@@ -23,7 +23,7 @@
 
 namespace thole::alloc {
 
-/// Checks A1..A7 of heap_data.h.
+/// Checks A1..A7 of heap_data.h, A9 and A10 of magazine_data.h.
 void AuditHeap(const shm::Segment& segment, shm::Findings& findings);
 /// Checks A8: every block in use has exactly one holder, no holder names anything else.
 void AuditHolders(const shm::Segment& segment, const shm::Holders& holders,

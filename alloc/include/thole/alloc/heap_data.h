@@ -17,14 +17,14 @@
 //  +----------+-----+--------+-----------+--------+-----------------+
 //   size   of the whole block with its header; at least 2
 //   kind   FREE      in the list of its class
-//          CACHED    in a magazine of `slot` (not in use yet)
+//          CACHED    in a magazine of a lane of `slot` (magazine_data.h), or on its way there
 //          USED      held by exactly one holder: a loan, a queue cell, a registry entry, ...
 //          META      taken out of the lists by the heap itself (not in use yet)
 //          SENTINEL  the end of the chain, size 1, never free
 //          0         no block: what stood here was merged into its predecessor
 //          The values differ from one another in two bits or more, so no single flipped bit makes
 //          one kind another.
-//   slot   who allocated it, plus 1: statistics, never the truth about its holder
+//   slot   who allocated or cached it, plus 1: statistics, never the truth about its holder
 //   align  log2 of the alignment asked for, less 4; 15 = that or more
 //   clean  the payload is known to be zero (not in use yet: always 0)
 //   check  a hash of unit and size: bytes that merely look like a header are not believed
@@ -47,13 +47,14 @@
 //       the links agree both ways
 //   A5  a bit of a second-level map is set exactly where a list has blocks, a bit of the
 //       first-level map exactly where a row has one
-//   A6  the counters agree with the chain; peak is not below used
+//   A6  the counters agree with the chain (CACHED blocks count as used); peak is not below used
 //   A7  the lock word is 0 or names a slot and a lane that can be
 //   A8  (quiet segment) every USED block has exactly one holder, and no holder names anything else
 //
 // Edges (release -> acquire)
 //   L1   heap lock released  ->  heap lock taken    (owner_lock.h) all that follows it
 //   A-a  header word, logged ->  BlockSize: word    a size that was committed, or is about to be
+//   A-b  asked, by who finds the heap full  ->  asked, by who has magazines: nothing but the wish
 #pragma once
 
 #include <bit>
@@ -75,7 +76,7 @@ inline constexpr uint32_t kBlockUnitsMin = 2;
 inline constexpr uint32_t kRows = 28;
 inline constexpr uint32_t kColumns = 32;
 /// Changes whenever a struct of this file changes its bytes.
-inline constexpr uint64_t kHeapLayout = 0x7468'6f6c'6161'0001;
+inline constexpr uint64_t kHeapLayout = 0x7468'6f6c'6161'0002;
 
 enum class BlockKind : uint32_t {
   kNone = 0,
@@ -162,20 +163,24 @@ struct HeapData {
   // Line 0: the lock alone; whoever waits for it disturbs nobody.
   alignas(shm::kCacheLine) shm::OwnerLockData lock;
   uint64_t reserved[7];
-  // Line 1: counters and the first-level map, written by every operation under the lock.
+  // Line 1: read by everybody, written when the heap is full.
+  alignas(shm::kCacheLine) shm::Word32 asked;  // counts requests to flush all magazines
+  uint32_t reserved_for_requests[15];
+  // Line 2: counters and the first-level map, written by every operation under the lock.
   alignas(shm::kCacheLine) uint64_t layout;  // kHeapLayout, never written again
   shm::Word64 used;                          // CountPair: units and blocks that are not FREE
   shm::Word64 peak_and_free;                 // CountPair: most units ever used; FREE blocks
   shm::Word32 first_level;                   // bit r: row r has a block
   uint32_t reserved_too[9];
-  // Lines 2, 3: bit c of word r: list {r, c} has a block.
+  // Lines 3, 4: bit c of word r: list {r, c} has a block.
   alignas(shm::kCacheLine) shm::Word32 second_level[kRows];
   uint32_t reserved_again[4];
   // Two lines a row: first unit of each list; 0 = empty.
   alignas(shm::kCacheLine) shm::Word32 heads[kRows][kColumns];
 };
-static_assert(offsetof(HeapData, layout) == 64 && offsetof(HeapData, second_level) == 128);
-static_assert(offsetof(HeapData, heads) == 256 && sizeof(HeapData) == 256 + 4 * kRows * kColumns);
+static_assert(offsetof(HeapData, asked) == 64 && offsetof(HeapData, layout) == 128);
+static_assert(offsetof(HeapData, second_level) == 192 && offsetof(HeapData, heads) == 320);
+static_assert(sizeof(HeapData) == 320 + 4 * kRows * kColumns);
 static_assert(std::has_unique_object_representations_v<HeapData>);
 
 /// Which list a size belongs to.

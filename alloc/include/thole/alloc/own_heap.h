@@ -28,8 +28,10 @@ struct OwnHeap {
 };
 
 /// Formats the memory, which must be zero and page-aligned, and joins. InvalidArgument: too small.
-absl::StatusOr<OwnHeap> CreateOnMapping(void* base, uint64_t size_bytes);
+absl::StatusOr<OwnHeap> CreateOnMapping(void* base, uint64_t size_bytes,
+                                        const HeapOptions& options = {});
 /// Joins a heap that `CreateOnMapping` made on this memory.
-absl::StatusOr<OwnHeap> AttachToMapping(void* base, uint64_t size_bytes);
+absl::StatusOr<OwnHeap> AttachToMapping(void* base, uint64_t size_bytes,
+                                        const HeapOptions& options = {});
 
 }  // namespace thole::alloc

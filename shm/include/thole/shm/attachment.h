@@ -33,6 +33,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -135,6 +136,11 @@ class Attachment {
   /// The same without waiting, for destructors.
   Call TryEnter(CallId call) noexcept;
 
+  /// Calls `visit(lane)` for each lane of this process that no call is in, and keeps calls out of it
+  /// meanwhile. From inside of a call, which has `current`. Never waits.
+  template <class Visit>
+  void VisitIdleLanes(const Lane& current, Visit visit) noexcept;
+
   LoanTable& loans() { return loans_; }
   /// A free loan; takes a further chunk from `heap` when there is none. Null when that fails.
   LoanRef TakeLoan(Lane& lane, BlockSource* heap, Deadline deadline) noexcept;
@@ -210,6 +216,19 @@ class Attachment {
   uint32_t generation_ = 0;
   std::atomic<uint64_t> repairs_done_{0};
 };
+
+template <class Visit>
+void Attachment::VisitIdleLanes(const Lane& current, Visit visit) noexcept {
+  if (forked() || !joined()) return;
+  const uint64_t idle = free_lanes_.exchange(0, std::memory_order_acquire);  // after EndCall
+  for (uint64_t left = idle; left != 0; left &= left - 1) {
+    visit(lanes_[static_cast<size_t>(std::countr_zero(left))]);
+  }
+  free_lanes_.fetch_or(idle, std::memory_order_release);  // after the visits
+  if (current.index() == 0 || !lane_zero_.try_lock()) return;
+  visit(lanes_[0]);
+  lane_zero_.unlock();
+}
 
 inline Lane& Call::lane() const { return attachment_->lane(index_); }
 inline void Call::End() noexcept {

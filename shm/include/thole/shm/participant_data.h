@@ -165,7 +165,7 @@ inline constexpr uint32_t kInlineLoans = 64;
 struct alignas(kCacheLine) LaneData {
   Word64 in_call;       // 0 = outside of the library, else which call (a CallId)
   Word64 lock;          // offset of the owner lock it holds or is about to take
-  Word64 block_intent;  // alloc's fast path: the one block that may be in two places
+  Word64 block_intent;  // alloc's fast path: the block that it moves, and for which holder
   Word64 first_chunk;   // offset of the first loan chunk
   LoanData reserved;    // holds the next loan chunk between its allocation and its link
   IntentData intent;
