@@ -140,6 +140,10 @@ void PersistentTlsfAllocator::HearRequests(Lane& lane) noexcept {
   if (batch_ != 0 && !lane.for_dead()) Magazines(*heap_, lane, batch_).HearRequests();
 }
 
+BlockResult PersistentTlsfAllocator::Flush(Lane& lane, Deadline deadline) noexcept {
+  return Magazines(*heap_, lane, std::max(batch_, 1u)).FlushAll({.deadline = deadline});
+}
+
 BlockResult PersistentTlsfAllocator::FreeFrom(Lane& lane, shm::Word64& holder, uint64_t next,
                                               Deadline deadline) noexcept {
   return heap_->Free(lane, holder, next, nullptr, {.deadline = deadline});

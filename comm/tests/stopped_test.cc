@@ -144,6 +144,10 @@ TEST_P(Stopped, ADestructorDoesNotWaitAndTheNextCallMakesUpForIt) {
   EXPECT_EQ(AuditText(system), "none");
 }
 
+struct Large {
+  int number;
+  std::byte rest[5000];
+};
 class StoppedInTheHeap : public Stopped {};
 INSTANTIATE_TEST_SUITE_P(Points, StoppedInTheHeap, ::testing::ValuesIn(kPlaces, kPlaces + 1));
 
@@ -152,14 +156,16 @@ TEST_P(StoppedInTheHeap, WhatCannotBeFreedSlowsReceiversDownButDoesNotStopThem) 
   constexpr int kFew = 64;
   auto many = system.CreateChannel("many", {.capacity = 128});
   ASSERT_TRUE(many.ok());
-  for (int i = 0; i < kMessages; ++i) ASSERT_TRUE(many->Send(1, i, Deadline::Now()).ok());
+  // Too large for a magazine.
+  for (int i = 0; i < kMessages; ++i)
+    ASSERT_TRUE(many->Send(1, Large{i, {}}, Deadline::Now()).ok());
   Child child = Stop();
   const auto receive = [&](int from, int to) {
     const int64_t start = NowNs();
     for (int i = from; i < to; ++i) {
       auto message = many->Receive(Soon());
       ASSERT_TRUE(message.ok()) << message.status();
-      EXPECT_EQ(*message->As<int>(), i);
+      EXPECT_EQ(message->As<Large>()->number, i);
       EXPECT_TRUE(message->Ack().ok());
     }
     EXPECT_EQ(SecondsSince(start) * 1e3 > (to - from) * 0.9, from != 0);
@@ -172,6 +178,25 @@ TEST_P(StoppedInTheHeap, WhatCannotBeFreedSlowsReceiversDownButDoesNotStopThem) 
   EXPECT_TRUE(child.EndedWell());
   for (int i = 0; i < 2; ++i) EXPECT_FALSE(many->TryReceive().ok());
   EXPECT_FALSE(system.attachment()->loans().AnyDoomed());
+  EXPECT_EQ(AuditText(system), "none");
+}
+
+TEST_P(StoppedInTheHeap, SmallMessagesAreReceivedAndFreedAllTheSame) {
+  constexpr int kMessages = 30;
+  auto many = system.CreateChannel("many", {.capacity = 128});
+  ASSERT_TRUE(many.ok());
+  for (int i = 0; i < kMessages; ++i) ASSERT_TRUE(many->Send(1, i, Deadline::Now()).ok());
+  Child child = Stop();
+  const int64_t start = NowNs();
+  for (int i = 0; i < kMessages; ++i) {
+    auto message = many->Receive(Soon());
+    ASSERT_TRUE(message.ok()) << message.status();
+    EXPECT_TRUE(message->Ack().ok());
+  }
+  EXPECT_LT(SecondsSince(start), 0.5);
+  EXPECT_FALSE(system.attachment()->loans().AnyDoomed());
+  child.Continue();
+  EXPECT_TRUE(child.EndedWell());
   EXPECT_EQ(AuditText(system), "none");
 }
 

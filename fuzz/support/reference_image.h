@@ -14,7 +14,7 @@
 
 namespace thole::fuzz {
 
-inline constexpr uint64_t kImageBytes = uint64_t{20} << 10;
+inline constexpr uint64_t kImageBytes = uint64_t{24} << 10;
 /// One lane: what is audited most are loans, and more of the same finds nothing more.
 inline constexpr shm::SegmentOptions kImageShape{
     .size_bytes = kImageBytes, .participants_max = 2, .lanes_per_participant = 1};

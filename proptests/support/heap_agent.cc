@@ -79,6 +79,9 @@ class HeapAgent final : public Agent {
       case kRecover:
         reply.answer = Answer::kOk;
         reply.words[0] = attachment().RepairAll();
+        if (shm::Call call = attachment().Enter(kCallId, Soon())) {
+          (void)heap_->Flush(call.lane(), Soon());
+        }
         break;
       default:
         Use(order, reply);
@@ -88,6 +91,7 @@ class HeapAgent final : public Agent {
     reply.words[kFreeBytes] = heap.free_bytes;
     reply.words[kHeapBytes] = heap.heap_bytes;
     reply.words[kBlocksUsed] = heap.blocks_used;
+    reply.words[kCached] = heap.cached_bytes;
     reply.words[kLargest] = heap.largest_free_bytes;
     for (uint64_t i = 0; i < kShelf; ++i) {
       reply.words[kShelfOffsets + i] = shelf_.loans[i].block.load();

@@ -22,6 +22,7 @@ enum HeapWord {
   kBlocksUsed,
   kLargestBefore,
   kLargest,
+  kCached,
   kShelfOffsets,  // of each place; 0 = nothing there
   kShelfSizes = kShelfOffsets + kShelf,
   kHeapWords = kShelfSizes + kShelf,

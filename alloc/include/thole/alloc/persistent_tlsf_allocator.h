@@ -161,6 +161,8 @@ class PersistentTlsfAllocator final : public shm::BlockSource {
   /// Gives back what the magazines of `lane` hold, if somebody found the heap full since its last
   /// call. For those who wait without allocating or freeing.
   void HearRequests(shm::Lane& lane) noexcept;
+  /// Gives back what the magazines of `lane` hold. kBusy: not all of it by the deadline.
+  shm::BlockResult Flush(shm::Lane& lane, shm::Deadline deadline) noexcept;
 
   /// Takes no lock.
   HeapStatistics Statistics() const noexcept;
