@@ -3,7 +3,7 @@
 
 Reads the door headers named in DOORS: the public non-const methods of their classes (const ones too
 where the handle is a value), and the free functions that take a `Lane&` or bytes of a segment. Each
-must be registered by its component's tests/operations.cc under its name ("Method", or
+must be registered by its component's tests/*operations.cc under its name ("Method", or
 "Class::Method" where two classes share a name), or stand in EXEMPT: by a THOLE_OPERATION that
 contains the name or calls a function that does. An exemption of something that is gone, or that is
 registered after all, fails as well, and so does a header or a class that neither DOORS nor NO_DOORS
@@ -81,6 +81,7 @@ NO_DOORS = {
     "alloc": {
         "audit.h": BY_AUDIT,
         "heap_data.h": BYTES,
+        "magazine_data.h": BYTES,
         "own_heap.h": "opens a segment and joins: both have their entries",
     },
     "registry": {
@@ -117,6 +118,7 @@ EXEMPT = {
     "shm/Attachment::EndCall": "the second half of Enter, which runs it",
     "shm/Attachment::TryEnter": "Enter with a deadline that has passed; the entry of Enter runs both",
     "shm/Attachment::Probe": READS,
+    "shm/Attachment::VisitIdleLanes": LOCAL,
     "shm/Attachment::loans": LOCAL,
     "shm/Attachment::lane": LOCAL,
     "shm/Call::End": "the entry of Enter runs it",
@@ -367,11 +369,12 @@ def names_registered(text):
 
 
 def registered(top, component):
-    path = os.path.join(top, component, "tests", "operations.cc")
-    if not os.path.exists(path):
-        return None
-    with open(path, encoding="utf-8") as file:
-        return names_registered(without_comments(file.read()))
+    paths = sorted(glob.glob(os.path.join(top, component, "tests", "*operations.cc")))
+    names = set()
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            names |= names_registered(without_comments(file.read()))
+    return names if paths else None
 
 
 def listed(build, component):

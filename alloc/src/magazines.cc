@@ -120,6 +120,7 @@ BlockResult Magazines::Put(const Block& block, shm::Word64& holder, uint64_t nex
   if (loan == nullptr) return BlockResult::kOk;
   for (shm::Word64* rest : {&loan->lease, &loan->where, &loan->ticket}) {
     if (rest->load(kOwn) != 0) rest->store(0, std::memory_order_release);  // put.6, after COMMIT
+    THOLE_CRASH_POINT("alloc.put.6");
   }
   return BlockResult::kOk;
 }

@@ -83,7 +83,7 @@ RepairOutcome FinishIntent(const Heap& heap, Lane& lane) {
   if (value == 0) return RepairOutcome::kDone;
   const BlockIntent intent = BlockIntent::Unpack(value);
   if (HasPlace(heap, lane.data(), intent)) {
-    word.store(0, std::memory_order_release);  // intent.1 COMMIT: holder or magazine has the block
+    word.store(0, std::memory_order_release);  // intent.1: holder or magazine has the block
     THOLE_CRASH_POINT("alloc.intent.1");
     return RepairOutcome::kDone;
   }

@@ -1,8 +1,8 @@
 // What alloc does about a participant that died. Two steps of the repair, each idempotent.
 //
 //   step        dies after                                  recovered by
-//   intent.1    COMMIT: the intent emptied, since holder    nothing: there is no intent
-//               or magazine has its block
+//   intent.1    the intent emptied, since its block is in   nothing: there is no intent
+//               its holder or in a magazine
 //   intent.2    COMMIT: its block freed, the intent emptied nothing: there is no intent
 //   reserved.1  a linked chunk's reserved loan emptied      nothing: the chain holds the chunk
 //   reserved.2  COMMIT: an unlinked chunk freed, its loan   nothing: the loan is empty

@@ -248,9 +248,9 @@ INSTANTIATE_TEST_SUITE_P(
                       "alloc.intent.2", "alloc.reserved.1", "alloc.reserved.2", "alloc.loan.1",
                       "alloc.chain.1", "alloc.empty.1", "alloc.take.1", "alloc.take.2",
                       "alloc.take.3", "alloc.take.4", "alloc.take.5", "alloc.put.1", "alloc.put.2",
-                      "alloc.put.3", "alloc.put.4", "alloc.put.5", "log.1", "log.2", "log.3",
-                      "log.4", "lock.1", "lock.2", "lock.3", "chunk.1", "chunk.2", "chunk.3",
-                      "chunk.4"),
+                      "alloc.put.3", "alloc.put.4", "alloc.put.5", "alloc.put.6", "log.1", "log.2",
+                      "log.3", "log.4", "lock.1", "lock.2", "lock.3", "chunk.1", "chunk.2",
+                      "chunk.3", "chunk.4"),
     [](const auto& parameter) {
       std::string name = parameter.param;
       std::replace(name.begin(), name.end(), '.', '_');

@@ -104,6 +104,12 @@ THOLE_OPERATION(Make("TryFreeLoan", "into a full magazine", {4, kNine},
                        (void)me.heap().TryFreeLoan(call.lane(), me.Kept(3));
                      }));
 
+THOLE_OPERATION(Make("Flush", "magazines of two sizes", {3},
+                     [](HeapProcess& me, Call& call, Random&) {
+                       FreeBusy(me, call, 2);
+                       (void)me.heap().Flush(call.lane(), Deadline::Now());
+                     }));
+
 Operation HearRequests(const char* text, bool asked) {
   Operation operation = Make("HearRequests", text, {3}, [](HeapProcess& me, Call& call, Random&) {
     me.heap().HearRequests(call.lane());

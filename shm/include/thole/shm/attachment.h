@@ -136,8 +136,8 @@ class Attachment {
   /// The same without waiting, for destructors.
   Call TryEnter(CallId call) noexcept;
 
-  /// Calls `visit(lane)` for each lane of this process that no call is in, and keeps calls out of it
-  /// meanwhile. From inside of a call, which has `current`. Never waits.
+  /// Calls `visit(lane)` for each lane of this process that no call is in, and keeps calls out of
+  /// it meanwhile. From inside of a call, which has `current`. Never waits.
   template <class Visit>
   void VisitIdleLanes(const Lane& current, Visit visit) noexcept;
 
