@@ -99,6 +99,26 @@ TEST_F(Magazine, RefusesASecondFree) {
   loan->block = 0;
 }
 
+TEST_F(Magazine, GivesOutNothingThatIsNotCachedThere) {
+  AllocateAndFree(100);
+  const LoanRef used = party_.Allocate(300);
+  const LoanRef loan = party_.Take();
+  const shm::Segment& segment = party_.segment();
+  void* area = segment.LaneArea(&party_.lane().data(), shm::ComponentId::kAlloc);
+  auto* data = segment.view().At<MagazinesData>(segment.view().OffsetOf(area));
+  shm::Word64& head = data->heads[PlainMagazine(8)];
+  const uint64_t before = head.load();
+  ASSERT_NE(before, 0u);
+  const auto cached = MagazineHead::Unpack(data->heads[PlainMagazine(20)].load());
+  for (const uint64_t unit : {used->block.load() / kUnitBytes - 1, uint64_t{cached.first}}) {
+    head = MagazineHead{static_cast<uint32_t>(unit), 1}.Pack();
+    EXPECT_EQ(party_.heap->AllocateTo(party_.lane(), loan, 100, 16, Deadline::Now()),
+              BlockResult::kCorrupt);
+    EXPECT_EQ(loan->block.load(), 0u);
+  }
+  head = before;
+}
+
 TEST_F(Magazine, KeepsNoMoreThanItsPartOfTheHeap) {
   const uint64_t most = std::max<uint64_t>(Now().heap_bytes / 256, 64 * kUnitBytes);
   std::vector<LoanRef> loans;
