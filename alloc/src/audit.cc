@@ -63,7 +63,7 @@ bool AuditChain(Audit& audit) {
   bool free_before = false;
   while (unit < audit.heap.sentinel()) {
     const auto block = audit.heap.Read(unit);  // sizes of 2 units or more: the walk ends
-    if (!block || !KindExists(block->word.kind)) {
+    if (!block || !KindExists(block->kind())) {
       audit.Add("A1", unit, At(unit) + " has no header that can be: the chain breaks off");
       return false;
     }
@@ -76,7 +76,7 @@ bool AuditChain(Audit& audit) {
     } else {
       audit.used_units += block->size();
       ++audit.used_blocks;
-      if (block->word.kind == BlockKind::kCached) audit.cached_blocks.emplace(unit, false);
+      if (block->kind() == BlockKind::kCached) audit.cached_blocks.emplace(unit, false);
     }
     free_before = block->free();
     size_before = block->size();
@@ -177,7 +177,7 @@ void AuditMagazine(Audit& audit, const MagazinesData& magazines, uint32_t magazi
       return;
     }
     known->second = true;
-    if (MagazineOf(unit, block->word) != magazine || block->word.slot != slot + 1) {
+    if (MagazineOf(unit, block->bits) != magazine || block->word().slot != slot + 1) {
       audit.Add("A9", unit, At(unit) + " is in " + name + " and belongs to another magazine");
     }
     found.units += block->size();
@@ -195,7 +195,7 @@ void AuditMagazine(Audit& audit, const MagazinesData& magazines, uint32_t magazi
 
 void AuditLaneMagazines(Audit& audit, const shm::Segment& segment, uint32_t slot, uint32_t index) {
   const shm::LaneData& lane = *segment.LaneAt(slot, index);
-  const MagazinesData& magazines = *audit.heap.MagazinesOf(lane);
+  const MagazinesData& magazines = audit.heap.MagazinesOf(lane);
   const std::string name =
       "a magazine of slot " + std::to_string(slot) + " lane " + std::to_string(index);
   CountPair found{0, 0};
@@ -256,7 +256,7 @@ bool ForEachUsedBlock(const shm::Segment& segment,
   while (unit < heap->sentinel()) {
     const auto block = heap->Read(unit);  // sizes of 2 units or more: the walk ends
     if (!block) return false;
-    if (block->word.kind == BlockKind::kUsed) {
+    if (block->kind() == BlockKind::kUsed) {
       visit((uint64_t{unit} + 1) * kUnitBytes, (block->size() - 1) * kUnitBytes);
     }
     unit = block->end();

@@ -135,8 +135,8 @@ std::optional<Block> Heap::ReadCached(const MagazinesData& magazines,
       magazines.heads[magazine].load(std::memory_order_relaxed));  // own lane, or P-b
   if (head.blocks == 0) return std::nullopt;
   const auto block = Read(head.first);
-  if (!block || block->word.kind != BlockKind::kCached) return std::nullopt;
-  if (MagazineOf(block->unit, block->word) != magazine) return std::nullopt;
+  if (!block || block->kind() != BlockKind::kCached) return std::nullopt;
+  if (MagazineOf(block->unit, block->bits) != magazine) return std::nullopt;
   return block;
 }
 

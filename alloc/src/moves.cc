@@ -82,14 +82,14 @@ bool JoinNeighbours(const Heap& heap, Edit& edit, FreeLists& lists, const Block&
   joined = block;
   if (successor) {
     if (!lists.Unlink(*successor)) return false;
-    joined.word.size += successor->size();
+    joined.bits += successor->size();  // its size
     ++neighbours;
   }
   if (predecessor) {
     if (!lists.Unlink(*predecessor)) return false;
     // What is inside of a free block is no block: a second free of it is refused.
     edit.Set(block.header->word, uint64_t{0});
-    joined.word.size += predecessor->size();
+    joined.bits += predecessor->size();  // its size
     joined.unit = predecessor->unit;
     joined.header = predecessor->header;
     ++neighbours;
@@ -118,7 +118,7 @@ bool HandOver(const Heap& heap, Edit& edit, const Receiver& receiver, uint32_t u
     edit.Set(*receiver.holder, (uint64_t{unit} + 1) * kUnitBytes);
     return true;
   }
-  const uint32_t magazine = MagazineOf(unit, word);
+  const uint32_t magazine = MagazineOf(unit, word.Pack());
   if (magazine == kMagazines) return false;
   shm::Word64& head_word = receiver.magazines->heads[magazine];
   const MagazineHead head =
@@ -132,23 +132,15 @@ bool HandOver(const Heap& heap, Edit& edit, const Receiver& receiver, uint32_t u
 
 }  // namespace
 
-std::optional<Request> RequestFor(uint64_t size_bytes, uint64_t align) noexcept {
-  if (size_bytes == 0 || !std::has_single_bit(align)) return std::nullopt;
-  Request request{UnitsFor(size_bytes), std::max(align, kUnitBytes) / kUnitBytes};
-  // Whole cache lines, so that the block behind it finds its place without a gap.
-  if (request.align >= kLineUnits) request.units = shm::RoundUp(request.units, kLineUnits);
-  return request;
-}
-
 bool EverFits(const Heap& heap, const Request& request) noexcept {
   if (request.units > heap.units() || request.align > heap.sentinel()) return false;
   Block whole;
   whole.unit = heap.first();
-  whole.word.size = heap.units();
+  whole.bits = heap.units();
   return Fit(whole, request).has_value();
 }
 
-BlockResult Heap::AllocateLocked(shm::Lane& lane, const Request& request,
+BlockResult Heap::AllocateLocked(shm::Lane& lane, Request request,
                                  Receiver receiver) const noexcept {
   Edit edit(lane, kAllocateWords);
   FreeLists lists(*this, edit);
@@ -175,7 +167,7 @@ BlockResult Heap::AllocateLocked(shm::Lane& lane, const Request& request,
   return BlockResult::kOk;
 }
 
-BlockResult Heap::Allocate(shm::Lane& lane, shm::Word64& holder, const Request& request,
+BlockResult Heap::Allocate(shm::Lane& lane, shm::Word64& holder, Request request,
                            shm::Deadline deadline) const noexcept {
   const HeapLock lock(lane, data().lock, {.deadline = deadline});
   if (!lock) return lock.failure();
@@ -234,7 +226,7 @@ BlockResult Heap::Shrink(shm::Lane& lane, const shm::Word64& holder, uint64_t si
   if (!FreeSuccessor(*this, *block, successor)) return BlockResult::kCorrupt;
   if (successor && !lists.Unlink(*successor)) return BlockResult::kCorrupt;
   THOLE_CRASH_POINT("alloc.shrink.2");
-  HeaderWord word = block->word;
+  HeaderWord word = block->word();
   word.size = static_cast<uint32_t>(kept);
   word.check = HeaderCheck(block->unit, word.size);
   edit.Set(block->header->word, word.Pack());
@@ -272,7 +264,7 @@ BlockResult Heap::Grow(shm::Lane& lane, const shm::Word64& holder, uint64_t size
   if (!lists.Unlink(*successor)) return BlockResult::kCorrupt;
   THOLE_CRASH_POINT("alloc.grow.2");
   const uint32_t all = successor->end() - block->unit;
-  HeaderWord word = block->word;
+  HeaderWord word = block->word();
   word.size = static_cast<uint32_t>(std::min<uint64_t>(RoundUpToClass(needed), all));
   if (all - word.size < kBlockUnitsMin) word.size = all;
   word.check = HeaderCheck(block->unit, word.size);

@@ -50,7 +50,7 @@ CountPair CachedIn(const Heap& heap, const shm::Segment& segment) {
     for (uint32_t index = 0; index < segment.lanes_per_participant(); ++index) {
       const CountPair one =
           CountPair::Unpack(heap.MagazinesOf(*segment.LaneAt(slot, index))
-                                ->cached.load(std::memory_order_relaxed));  // a statistic
+                                .cached.load(std::memory_order_relaxed));  // a statistic
       all.units += one.units;
       all.blocks += one.blocks;
     }
@@ -85,37 +85,33 @@ absl::StatusOr<std::shared_ptr<PersistentTlsfAllocator>> PersistentTlsfAllocator
       std::move(attachment), std::make_unique<Heap>(*heap), options.batch));
 }
 
-BlockResult PersistentTlsfAllocator::Allocate(Lane& lane, shm::Word64& holder,
-                                              const Request& request, Deadline deadline) noexcept {
-  if (batch_ != 0 && !lane.for_dead()) [[likely]] {
-    Magazines magazines(*heap_, lane, batch_);
-    magazines.HearRequests();
-    const uint32_t magazine = MagazineFor(request);
-    const bool fits = heap_->view().OffsetOf(&holder) % BlockIntent::kHolderStep == 0;
-    if (magazine != kMagazines && fits) {
-      return magazines.Take(magazine, request, holder, deadline);
-    }
-  }
-  return heap_->Allocate(lane, holder, request, deadline);
-}
-
 BlockResult PersistentTlsfAllocator::AllocateTo(Lane& lane, LoanRef loan, uint64_t size_bytes,
                                                 uint64_t align, Deadline deadline) noexcept {
-  const auto request = RequestFor(size_bytes, align);
+  const Request request = RequestFor(size_bytes, align);
   shm::Word64& holder = loan->block;
   // What a holder has already would be nobody's.
-  if (!request || holder.load(std::memory_order_relaxed) != 0) {  // the caller's own word
+  if (request.units == 0 || holder.load(std::memory_order_relaxed) != 0) {  // the caller's own word
     return BlockResult::kInvalid;
   }
-  if (request->units > kMagazineUnitsMax && !EverFits(*heap_, *request)) {
-    return BlockResult::kTooLarge;
+  if (batch_ != 0 && !lane.for_dead()) [[likely]] {
+    Magazines magazines(*heap_, lane, Batches(batch_));
+    magazines.HearRequests();
+    const uint32_t magazine = MagazineFor(request);
+    if (magazine != kMagazines && magazines.CanName(holder)) [[likely]] {
+      const BlockResult taken = magazines.Take(magazine, request, holder, deadline);
+      if (taken != BlockResult::kFull) [[likely]]
+        return taken;
+    }
   }
-  const BlockResult result = Allocate(lane, holder, *request, deadline);
-  if (result != BlockResult::kFull) [[likely]]
-    return result;
-  if (!EverFits(*heap_, *request)) return BlockResult::kTooLarge;
-  if (!GatherCached(lane)) return result;
-  return heap_->Allocate(lane, holder, *request, deadline);
+  return AllocateSlow(lane, holder, request, deadline);
+}
+
+BlockResult PersistentTlsfAllocator::AllocateSlow(Lane& lane, shm::Word64& holder, Request request,
+                                                  Deadline deadline) noexcept {
+  if (!EverFits(*heap_, request)) return BlockResult::kTooLarge;
+  const BlockResult result = heap_->Allocate(lane, holder, request, deadline);
+  if (result != BlockResult::kFull || !GatherCached(lane)) return result;
+  return heap_->Allocate(lane, holder, request, deadline);
 }
 
 // Empties the magazines of this process, as far as they are not in use, and asks the others to do
@@ -124,7 +120,7 @@ bool PersistentTlsfAllocator::GatherCached(Lane& lane) noexcept {
   if (batch_ == 0 || lane.for_dead()) return false;
   bool any = false;
   const auto flush = [&](Lane& own) {
-    Magazines magazines(*heap_, own, batch_);
+    Magazines magazines(*heap_, own, Batches(batch_));
     if (magazines.cached_units() == 0) return;
     any = magazines.FlushAll({.deadline = Deadline::Now()}) == BlockResult::kOk || any;
   };
@@ -137,11 +133,11 @@ bool PersistentTlsfAllocator::GatherCached(Lane& lane) noexcept {
 }
 
 void PersistentTlsfAllocator::HearRequests(Lane& lane) noexcept {
-  if (batch_ != 0 && !lane.for_dead()) Magazines(*heap_, lane, batch_).HearRequests();
+  if (batch_ != 0 && !lane.for_dead()) Magazines(*heap_, lane, Batches(batch_)).HearRequests();
 }
 
 BlockResult PersistentTlsfAllocator::Flush(Lane& lane, Deadline deadline) noexcept {
-  return Magazines(*heap_, lane, std::max(batch_, 1u)).FlushAll({.deadline = deadline});
+  return Magazines(*heap_, lane, Batches(batch_)).FlushAll({.deadline = deadline});
 }
 
 BlockResult PersistentTlsfAllocator::FreeFrom(Lane& lane, shm::Word64& holder, uint64_t next,
@@ -154,11 +150,12 @@ BlockResult PersistentTlsfAllocator::FreeFast(Lane& lane, LoanRef loan, bool try
   const LockMode mode{.deadline = deadline, .try_only = try_only};
   shm::Word64& holder = loan->block;
   if (batch_ == 0 || lane.for_dead()) return heap_->Free(lane, holder, 0, &loan.data(), mode);
-  Magazines magazines(*heap_, lane, batch_);
+  Magazines magazines(*heap_, lane, Batches(batch_));
   magazines.HearRequests();
-  const auto block = heap_->ReadUsed(holder.load(std::memory_order_relaxed));  // own loan
-  if (!block) return BlockResult::kInvalid;
-  if (!magazines.CanPut(*block, holder)) {
+  const auto block =
+      heap_->Read(heap_->UnitOf(holder.load(std::memory_order_relaxed)));  // own loan
+  if (!block || block->kind() != BlockKind::kUsed) return BlockResult::kInvalid;
+  if (block->size() > kMagazineUnitsMax || !magazines.CanName(holder)) {
     return heap_->Free(lane, holder, 0, &loan.data(), mode);
   }
   return magazines.Put(*block, holder, 0, &loan.data(), mode);

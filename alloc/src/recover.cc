@@ -18,9 +18,6 @@ using shm::RepairOutcome;
 // later.
 constexpr int64_t kPatienceNs = 20'000'000;
 
-// How many blocks of a magazine are given back under one lock.
-constexpr uint32_t kRepairBatch = 8;
-
 bool IsPlain(const LoanData& loan) {
   return loan.ticket.load(std::memory_order_acquire) == 0 &&  // P-b: the repair right is ours
          loan.lease.load(std::memory_order_acquire) == 0;     // P-b
@@ -58,10 +55,10 @@ bool HasPlace(const Heap& heap, const LaneData& lane, const BlockIntent& intent)
   const uint64_t offset = (uint64_t{intent.unit} + 1) * kUnitBytes;
   if (holder != nullptr && holder->load(std::memory_order_acquire) == offset) return true;  // P-b
   const auto block = heap.Read(intent.unit);
-  if (!block || block->word.kind != BlockKind::kCached) return false;
-  const uint32_t magazine = MagazineOf(block->unit, block->word);
+  if (!block || block->kind() != BlockKind::kCached) return false;
+  const uint32_t magazine = MagazineOf(block->unit, block->bits);
   if (magazine == kMagazines) return false;
-  const auto first = heap.ReadCached(*heap.MagazinesOf(lane), magazine);
+  const auto first = heap.ReadCached(heap.MagazinesOf(lane), magazine);
   return first && first->unit == block->unit;
 }
 
@@ -72,7 +69,7 @@ BlockResult FreeIntended(const Heap& heap, Lane& lane, uint32_t unit) {
   if (!lock) return lock.failure();
   const auto block = heap.Read(unit);
   const bool held =
-      block && (block->word.kind == BlockKind::kUsed || block->word.kind == BlockKind::kCached);
+      block && (block->kind() == BlockKind::kUsed || block->kind() == BlockKind::kCached);
   if (!held) return BlockResult::kInvalid;
   return heap.FreeLocked(lane, *block, lane.data().block_intent, 0, nullptr, nullptr);
 }
@@ -143,7 +140,7 @@ RepairOutcome FreeChunks(const Heap& heap, Lane& lane) {
 RepairOutcome EmptyMagazines(const Heap& heap, Lane& lane) {
   const int64_t now = lane.attachment().platform().NowNs();
   const LockMode patient{.deadline = shm::Deadline::At(now + kPatienceNs)};
-  if (Magazines(heap, lane, kRepairBatch).FlushAll(patient) == BlockResult::kBusy) {
+  if (Magazines(heap, lane, Batches(0)).FlushAll(patient) == BlockResult::kBusy) {
     return RepairOutcome::kLater;
   }
   THOLE_CRASH_POINT("alloc.empty.1");

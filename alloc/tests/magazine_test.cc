@@ -101,6 +101,7 @@ TEST_F(Magazine, RefusesASecondFree) {
 
 TEST_F(Magazine, GivesOutNothingThatIsNotCachedThere) {
   AllocateAndFree(100);
+  AllocateAndFree(50);
   const LoanRef used = party_.Allocate(300);
   const LoanRef loan = party_.Take();
   const shm::Segment& segment = party_.segment();
@@ -109,8 +110,8 @@ TEST_F(Magazine, GivesOutNothingThatIsNotCachedThere) {
   shm::Word64& head = data->heads[PlainMagazine(8)];
   const uint64_t before = head.load();
   ASSERT_NE(before, 0u);
-  const auto cached = MagazineHead::Unpack(data->heads[PlainMagazine(20)].load());
-  for (const uint64_t unit : {used->block.load() / kUnitBytes - 1, uint64_t{cached.first}}) {
+  const auto too_short = MagazineHead::Unpack(data->heads[PlainMagazine(5)].load());
+  for (const uint64_t unit : {used->block.load() / kUnitBytes - 1, uint64_t{too_short.first}}) {
     head = MagazineHead{static_cast<uint32_t>(unit), 1}.Pack();
     EXPECT_EQ(party_.heap->AllocateTo(party_.lane(), loan, 100, 16, Deadline::Now()),
               BlockResult::kCorrupt);

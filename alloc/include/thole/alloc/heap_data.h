@@ -114,6 +114,11 @@ struct HeaderWord {
            uint64_t{align} << 48 | uint64_t{clean} << 52 | uint64_t{check} << 53;
   }
 };
+/// The word of the same block with another kind, in the name of `slot`.
+constexpr uint64_t WithKind(uint64_t word, BlockKind kind, uint32_t slot) {
+  constexpr uint64_t kKindAndSlot = uint64_t{0xffff} << 32;
+  return (word & ~kKindAndSlot) | static_cast<uint64_t>(kind) << 32 | uint64_t{slot + 1} << 36;
+}
 static_assert(32 + 4 + 12 + 4 + 1 + 11 == 64, "the header's word is full");
 static_assert(HeaderWord::Unpack(HeaderWord{9, BlockKind::kUsed, 4095, 8, 0, 2047}.Pack()).slot ==
               4095);

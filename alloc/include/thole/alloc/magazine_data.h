@@ -49,6 +49,7 @@ inline constexpr uint32_t kMagazines = kPlainMagazines + kLineMagazines;
 inline constexpr uint32_t kLineAlign = std::countr_zero(kLineUnits);
 
 constexpr uint32_t PlainMagazine(uint32_t units) {
+  if (units < 2 * kColumns) return units;  // the first two rows, where each size is a class
   const SizeClass list = ClassOf(units);
   return list.row * kColumns + list.column;
 }
@@ -60,8 +61,9 @@ static_assert(LineMagazine(kMagazineUnitsMax) == kMagazines - 1);
 constexpr bool IsLineBlock(uint32_t unit, const HeaderWord& word) {
   return word.align >= kLineAlign && (unit + 1) % kLineUnits == 0 && word.size % kLineUnits == 0;
 }
-/// The magazine for a block; kMagazines = none.
-constexpr uint32_t MagazineOf(uint32_t unit, const HeaderWord& word) {
+/// The magazine for a block with this header; kMagazines = none.
+constexpr uint32_t MagazineOf(uint32_t unit, uint64_t bits) {
+  const HeaderWord word = HeaderWord::Unpack(bits);
   if (word.size > kMagazineUnitsMax) return kMagazines;
   return IsLineBlock(unit, word) ? LineMagazine(word.size) : PlainMagazine(word.size);
 }

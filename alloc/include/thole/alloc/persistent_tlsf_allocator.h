@@ -174,8 +174,8 @@ class PersistentTlsfAllocator final : public shm::BlockSource {
  private:
   PersistentTlsfAllocator(std::shared_ptr<shm::Attachment> attachment, std::unique_ptr<Heap> heap,
                           uint32_t batch);
-  shm::BlockResult Allocate(shm::Lane& lane, shm::Word64& holder, const Request& request,
-                            shm::Deadline deadline) noexcept;
+  shm::BlockResult AllocateSlow(shm::Lane& lane, shm::Word64& holder, Request request,
+                                shm::Deadline deadline) noexcept;
   bool GatherCached(shm::Lane& lane) noexcept;
   shm::BlockResult FreeFast(shm::Lane& lane, shm::LoanRef loan, bool try_only,
                             shm::Deadline deadline) noexcept;

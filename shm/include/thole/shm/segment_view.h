@@ -42,6 +42,13 @@ class SegmentView {
   std::byte* Bytes(uint64_t offset, uint64_t count) const {
     return Array<std::byte>(offset, count);
   }
+  /// The object at an offset of which was shown before that such an object lies there. Whoever
+  /// calls this says where; on paths where each instruction counts.
+  template <class T>
+  T* Shown(uint64_t offset) const {
+    static_assert(std::is_standard_layout_v<T>);
+    return reinterpret_cast<T*>(base_ + offset);
+  }
   /// The distance of an object of this mapping from its base. `object` must lie inside.
   uint64_t OffsetOf(const void* object) const {
     return static_cast<uint64_t>(static_cast<const std::byte*>(object) - base_);
