@@ -15,34 +15,51 @@ constexpr uint32_t kFlushAll = 8;
 
 }  // namespace
 
-BlockResult Magazines::TakeAndRefill(const Heap& heap, shm::Lane& lane, Batches batches,
-                                     Request request, shm::Word64& holder,
+BlockResult Magazines::Take(uint32_t magazine, Request request, shm::Word64& holder,
+                            shm::Deadline deadline) noexcept {
+  HearRequests();
+  const uint64_t head = data_.heads[magazine].load(std::memory_order_relaxed);  // own lane
+  if (MagazineHead::Unpack(head).blocks == 0) return TakeAndRefill(request, holder, deadline);
+  return TryTake(magazine, request, holder) ? BlockResult::kOk : BlockResult::kCorrupt;
+}
+
+BlockResult Magazines::TakeAndRefill(Request request, shm::Word64& holder,
                                      shm::Deadline deadline) noexcept {
-  const Magazines magazines(heap, lane, batches);
-  const HeapLock lock(lane, heap.data().lock, {.deadline = deadline});
+  const HeapLock lock(lane_, heap_.data().lock, {.deadline = deadline});
   if (!lock) return lock.failure();
   THOLE_CRASH_POINT("alloc.allocate.1");
-  BlockResult result = heap.AllocateLocked(lane, request, {.holder = &holder});
+  BlockResult result = heap_.AllocateLocked(lane_, request, {.holder = &holder});
   const BlockResult taken = result;
-  const uint32_t batch = batches.Of(static_cast<uint32_t>(request.units));
+  const uint32_t batch = batches_.Of(static_cast<uint32_t>(request.units));
   for (uint32_t more = 1; more < batch && result == BlockResult::kOk; ++more) {
-    if (magazines.cached_units() + request.units > heap.cached_units_max()) break;
-    result = heap.AllocateLocked(lane, request, {.magazines = &magazines.data_});
+    if (cached_units() + request.units > heap_.cached_units_max()) break;
+    result = heap_.AllocateLocked(lane_, request, {.magazines = &data_});
   }
   return taken;
 }
 
+BlockResult Magazines::Put(const Block& block, shm::LoanData& loan, LockMode mode) noexcept {
+  HearRequests();
+  const uint32_t magazine = MagazineOf(block.unit, block.bits);
+  shm::Word64& head_word = data_.heads[magazine];
+  MagazineHead head = MagazineHead::Unpack(head_word.load(std::memory_order_relaxed));  // own lane
+  if (IsFull(head, block.size())) {
+    if (head.blocks == 0) return heap_.Free(lane_, loan.block, 0, &loan, mode);
+    const BlockResult made = MakeRoom(magazine, block.size(), mode);
+    if (made != BlockResult::kOk) return made;
+    head = MagazineHead::Unpack(head_word.load(std::memory_order_relaxed));  // own lane
+  }
+  Move(block, head, head_word, loan);
+  return BlockResult::kOk;
+}
+
 // For one more block in a full magazine. While the lock is busy the magazine may grow for a while.
-BlockResult Magazines::MakeRoom(const Heap& heap, shm::Lane& lane, Batches batches,
-                                uint32_t magazine, uint32_t units, LockMode mode) noexcept {
-  Magazines magazines(heap, lane, batches);
-  const uint32_t batch = batches.Of(units);
-  const shm::Word64& head = magazines.data_.heads[magazine];
-  const bool may_overflow =
-      MagazineHead::Unpack(head.load(std::memory_order_relaxed)).blocks <  // own lane
-      kOverflow * batch;
+BlockResult Magazines::MakeRoom(uint32_t magazine, uint32_t units, LockMode mode) noexcept {
+  const uint32_t batch = batches_.Of(units);
+  const uint64_t head = data_.heads[magazine].load(std::memory_order_relaxed);  // own lane
+  const bool may_overflow = MagazineHead::Unpack(head).blocks < kOverflow * batch;
   const BlockResult flushed =
-      magazines.Flush(magazine, batch, may_overflow ? LockMode{.try_only = true} : mode);
+      Flush(magazine, batch, may_overflow ? LockMode{.try_only = true} : mode);
   return may_overflow ? BlockResult::kOk : flushed;
 }
 
@@ -89,11 +106,10 @@ BlockResult Magazines::FlushAll(LockMode mode) noexcept {
   return BlockResult::kOk;
 }
 
-void Magazines::Obey(const Heap& heap, shm::Lane& lane, Batches batches, uint32_t asked) noexcept {
-  Magazines magazines(heap, lane, batches);
-  if (magazines.FlushAll({.try_only = true}) == BlockResult::kBusy)
-    return;                                                       // again at the next call
-  magazines.data_.asked.store(asked, std::memory_order_release);  // after the flush
+void Magazines::Obey() noexcept {
+  const uint32_t asked = heap_.data().asked.load(std::memory_order_relaxed);  // A-b
+  if (FlushAll({.try_only = true}) == BlockResult::kBusy) return;             // at the next call
+  data_.asked.store(asked, std::memory_order_release);                        // after the flush
 }
 
 }  // namespace thole::alloc

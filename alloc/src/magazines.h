@@ -22,16 +22,15 @@ static_assert(MagazineFor({65, 1}) == PlainMagazine(66) && MagazineFor({66, 1}) 
 /// How many blocks a refill or a flush moves, by their size. A value.
 class Batches {
  public:
-  explicit constexpr Batches(uint32_t small)
-      : small_(small), large_(std::max(small / kFewer, 1u)) {}
-  constexpr uint32_t Of(uint32_t units) const { return units <= kManyUnitsMax ? small_ : large_; }
-  constexpr bool none() const { return small_ == 0; }
+  explicit constexpr Batches(uint32_t small) : small_(small) {}
+  constexpr uint32_t Of(uint32_t units) const {
+    return units <= kManyUnitsMax ? small_ : std::max(small_ / kFewer, 1u);
+  }
 
  private:
   static constexpr uint32_t kManyUnitsMax = 64;  // from this size on a magazine holds few blocks
   static constexpr uint32_t kFewer = 4;
   uint32_t small_;
-  uint32_t large_;
 };
 
 /// A value that refers to heap and lane, on the stack of one call.
@@ -44,20 +43,22 @@ class Magazines {
   bool CanName(const shm::Word64& holder) const noexcept {
     return heap_.view().OffsetOf(&holder) % BlockIntent::kHolderStep == 0;
   }
-  /// Moves a block from `magazine`, which serves `request`, to `holder`; refills it when it is
-  /// empty.
+  /// Moves the first block of `magazine`, which serves `request`, to `holder`. False: there is
+  /// none, or something else comes first; `Take` knows.
+  bool TryTake(uint32_t magazine, Request request, shm::Word64& holder) noexcept;
+  /// The same on every way; refills an empty magazine.
   shm::BlockResult Take(uint32_t magazine, Request request, shm::Word64& holder,
                         shm::Deadline deadline) noexcept;
-  /// Moves a block of up to kMagazineUnitsMax that `holder` names, and that was read, to its
-  /// magazine; `next` becomes its holder's value. `loan`, if given, is the loan that `holder`
-  /// belongs to. Needs the lock only when the magazine is full to overflowing.
-  shm::BlockResult Put(const Block& block, shm::Word64& holder, uint64_t next, shm::LoanData* loan,
-                       LockMode mode) noexcept;
+  /// Moves a block of up to kMagazineUnitsMax that `loan` holds, and that was read, to its
+  /// magazine, and empties the loan. False: the magazine is full, or something else comes first;
+  /// `Put` knows.
+  bool TryPut(const Block& block, shm::LoanData& loan) noexcept;
+  /// The same on every way. Needs the lock only when the magazine is full to overflowing.
+  shm::BlockResult Put(const Block& block, shm::LoanData& loan, LockMode mode) noexcept;
   /// Gives all blocks back when somebody asked for it since the last time.
   void HearRequests() noexcept {
-    const uint32_t asked = heap_.data().asked.load(std::memory_order_relaxed);  // A-b
-    if (asked != data_.asked.load(kOwn)) [[unlikely]]
-      Obey(heap_, lane_, batches_, asked);  // own lane
+    if (IsAsked()) [[unlikely]]
+      Obey();
   }
   /// Gives all blocks back to the lists. kBusy: some of them are still here.
   shm::BlockResult FlushAll(LockMode mode) noexcept;
@@ -73,6 +74,10 @@ class Magazines {
   static bool Serves(const Block& block, Request request) noexcept {
     return block.kind() == BlockKind::kCached && block.size() >= request.units &&
            block.size() <= kMagazineUnitsMax && ((block.unit + 1) & (request.align - 1)) == 0;
+  }
+  bool IsAsked() const noexcept {
+    return heap_.data().asked.load(std::memory_order_relaxed) !=  // A-b
+           data_.asked.load(kOwn);                                // own lane
   }
   bool IsFull(const MagazineHead& head, uint32_t units) const noexcept {
     return head.blocks >= 2 * batches_.Of(units) ||
@@ -92,19 +97,14 @@ class Magazines {
                        std::memory_order_release);        // after the head; a statistic
   }
 
-  // The rare ways. They get what an object is made of, so that none has to stand in memory for the
-  // frequent ones.
-  [[gnu::noinline]] static shm::BlockResult TakeAndRefill(const Heap& heap, shm::Lane& lane,
-                                                          Batches batches, Request request,
-                                                          shm::Word64& holder,
-                                                          shm::Deadline deadline) noexcept;
-  [[gnu::noinline]] static shm::BlockResult MakeRoom(const Heap& heap, shm::Lane& lane,
-                                                     Batches batches, uint32_t magazine,
-                                                     uint32_t units, LockMode mode) noexcept;
-  [[gnu::noinline]] static void Obey(const Heap& heap, shm::Lane& lane, Batches batches,
-                                     uint32_t asked) noexcept;
+  void Move(const Block& block, const MagazineHead& head, shm::Word64& head_word,
+            shm::LoanData& loan) noexcept;
   [[gnu::noinline]] static void ClearRest(shm::LoanData& loan) noexcept;
+  shm::BlockResult TakeAndRefill(Request request, shm::Word64& holder,
+                                 shm::Deadline deadline) noexcept;
+  shm::BlockResult MakeRoom(uint32_t magazine, uint32_t units, LockMode mode) noexcept;
   shm::BlockResult Flush(uint32_t magazine, uint32_t blocks, LockMode mode) noexcept;
+  void Obey() noexcept;
 
   const Heap& heap_;
   shm::Lane& lane_;
@@ -112,16 +112,15 @@ class Magazines {
   Batches batches_;
 };
 
-[[gnu::always_inline]] inline shm::BlockResult Magazines::Take(uint32_t magazine, Request request,
-                                                               shm::Word64& holder,
-                                                               shm::Deadline deadline) noexcept {
+[[gnu::always_inline]] inline bool Magazines::TryTake(uint32_t magazine, Request request,
+                                                      shm::Word64& holder) noexcept {
   shm::Word64& head_word = data_.heads[magazine];
   const MagazineHead head = MagazineHead::Unpack(head_word.load(kOwn));  // own lane
-  if (head.blocks == 0) [[unlikely]]
-    return TakeAndRefill(heap_, lane_, batches_, request, holder, deadline);
+  if (head.blocks == 0 || IsAsked()) [[unlikely]]
+    return false;
   const auto block = heap_.Read(head.first);
   if (!block || !Serves(*block, request)) [[unlikely]]
-    return shm::BlockResult::kCorrupt;
+    return false;
   const uint32_t next = Link::Unpack(heap_.LinkOf(block->unit).load(kOwn)).next;  // own block
   NameIntent(block->unit, holder);
   THOLE_CRASH_POINT("alloc.take.1");
@@ -137,25 +136,25 @@ class Magazines {
   THOLE_CRASH_POINT("alloc.take.4");
   ClearIntent();
   THOLE_CRASH_POINT("alloc.take.5");
-  return shm::BlockResult::kOk;
+  return true;
 }
 
-[[gnu::always_inline]] inline shm::BlockResult Magazines::Put(const Block& block,
-                                                              shm::Word64& holder, uint64_t next,
-                                                              shm::LoanData* loan,
-                                                              LockMode mode) noexcept {
-  const uint32_t magazine = MagazineOf(block.unit, block.bits);
-  shm::Word64& head_word = data_.heads[magazine];
-  MagazineHead head = MagazineHead::Unpack(head_word.load(kOwn));  // own lane
-  if (IsFull(head, block.size())) [[unlikely]] {
-    if (head.blocks == 0) return heap_.Free(lane_, holder, next, loan, mode);
-    const shm::BlockResult made = MakeRoom(heap_, lane_, batches_, magazine, block.size(), mode);
-    if (made != shm::BlockResult::kOk) return made;
-    head = MagazineHead::Unpack(head_word.load(kOwn));  // own lane
-  }
-  NameIntent(block.unit, holder);
+[[gnu::always_inline]] inline bool Magazines::TryPut(const Block& block,
+                                                     shm::LoanData& loan) noexcept {
+  shm::Word64& head_word = data_.heads[MagazineOf(block.unit, block.bits)];
+  const MagazineHead head = MagazineHead::Unpack(head_word.load(kOwn));  // own lane
+  if (IsFull(head, block.size()) || IsAsked()) [[unlikely]]
+    return false;
+  Move(block, head, head_word, loan);
+  return true;
+}
+
+[[gnu::always_inline]] inline void Magazines::Move(const Block& block, const MagazineHead& head,
+                                                   shm::Word64& head_word,
+                                                   shm::LoanData& loan) noexcept {
+  NameIntent(block.unit, loan.block);
   THOLE_CRASH_POINT("alloc.put.1");
-  holder.store(next, std::memory_order_release);  // put.2 COMMIT
+  loan.block.store(0, std::memory_order_release);  // put.2 COMMIT
   THOLE_CRASH_POINT("alloc.put.2");
   heap_.LinkOf(block.unit)
       .store(Link{head.first, 0}.Pack(), std::memory_order_release);  // put.3, before the head
@@ -168,12 +167,10 @@ class Magazines {
   THOLE_CRASH_POINT("alloc.put.4");
   ClearIntent();
   THOLE_CRASH_POINT("alloc.put.5");
-  if (loan == nullptr) return shm::BlockResult::kOk;
-  const uint64_t rest = loan->lease.load(kOwn) | loan->where.load(kOwn) |  // own loan
-                        loan->ticket.load(kOwn);                           // own loan
+  const uint64_t rest = loan.lease.load(kOwn) | loan.where.load(kOwn) |  // own loan
+                        loan.ticket.load(kOwn);                          // own loan
   if (rest != 0) [[unlikely]]
-    ClearRest(*loan);
-  return shm::BlockResult::kOk;
+    ClearRest(loan);
 }
 
 }  // namespace thole::alloc

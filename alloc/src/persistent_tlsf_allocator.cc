@@ -93,17 +93,21 @@ BlockResult PersistentTlsfAllocator::AllocateTo(Lane& lane, LoanRef loan, uint64
   if (request.units == 0 || holder.load(std::memory_order_relaxed) != 0) {  // the caller's own word
     return BlockResult::kInvalid;
   }
-  if (batch_ != 0 && !lane.for_dead()) [[likely]] {
-    Magazines magazines(*heap_, lane, Batches(batch_));
-    magazines.HearRequests();
-    const uint32_t magazine = MagazineFor(request);
-    if (magazine != kMagazines && magazines.CanName(holder)) [[likely]] {
-      const BlockResult taken = magazines.Take(magazine, request, holder, deadline);
-      if (taken != BlockResult::kFull) [[likely]]
-        return taken;
-    }
+  const uint32_t magazine = MagazineFor(request);
+  Magazines magazines(*heap_, lane, Batches(batch_));
+  if (magazine == kMagazines || !HasMagazines(lane) || !magazines.CanName(holder)) [[unlikely]] {
+    return AllocateSlow(lane, holder, request, deadline);
   }
-  return AllocateSlow(lane, holder, request, deadline);
+  if (magazines.TryTake(magazine, request, holder)) [[likely]]
+    return BlockResult::kOk;
+  return AllocateRarely(lane, holder, request, deadline);
+}
+
+BlockResult PersistentTlsfAllocator::AllocateRarely(Lane& lane, shm::Word64& holder,
+                                                    Request request, Deadline deadline) noexcept {
+  Magazines magazines(*heap_, lane, Batches(batch_));
+  const BlockResult taken = magazines.Take(MagazineFor(request), request, holder, deadline);
+  return taken == BlockResult::kFull ? AllocateSlow(lane, holder, request, deadline) : taken;
 }
 
 BlockResult PersistentTlsfAllocator::AllocateSlow(Lane& lane, shm::Word64& holder, Request request,
@@ -117,7 +121,7 @@ BlockResult PersistentTlsfAllocator::AllocateSlow(Lane& lane, shm::Word64& holde
 // Empties the magazines of this process, as far as they are not in use, and asks the others to do
 // the same with theirs. False: there was nothing to empty.
 bool PersistentTlsfAllocator::GatherCached(Lane& lane) noexcept {
-  if (batch_ == 0 || lane.for_dead()) return false;
+  if (!HasMagazines(lane)) return false;
   bool any = false;
   const auto flush = [&](Lane& own) {
     Magazines magazines(*heap_, own, Batches(batch_));
@@ -133,7 +137,7 @@ bool PersistentTlsfAllocator::GatherCached(Lane& lane) noexcept {
 }
 
 void PersistentTlsfAllocator::HearRequests(Lane& lane) noexcept {
-  if (batch_ != 0 && !lane.for_dead()) Magazines(*heap_, lane, Batches(batch_)).HearRequests();
+  if (HasMagazines(lane)) Magazines(*heap_, lane, Batches(batch_)).HearRequests();
 }
 
 BlockResult PersistentTlsfAllocator::Flush(Lane& lane, Deadline deadline) noexcept {
@@ -145,29 +149,41 @@ BlockResult PersistentTlsfAllocator::FreeFrom(Lane& lane, shm::Word64& holder, u
   return heap_->Free(lane, holder, next, nullptr, {.deadline = deadline});
 }
 
-BlockResult PersistentTlsfAllocator::FreeFast(Lane& lane, LoanRef loan, bool try_only,
-                                              Deadline deadline) noexcept {
+BlockResult PersistentTlsfAllocator::FreeRarely(Lane& lane, LoanRef loan, bool try_only,
+                                                Deadline deadline) noexcept {
   const LockMode mode{.deadline = deadline, .try_only = try_only};
-  shm::Word64& holder = loan->block;
-  if (batch_ == 0 || lane.for_dead()) return heap_->Free(lane, holder, 0, &loan.data(), mode);
+  shm::LoanData& data = loan.data();
   Magazines magazines(*heap_, lane, Batches(batch_));
-  magazines.HearRequests();
-  const auto block =
-      heap_->Read(heap_->UnitOf(holder.load(std::memory_order_relaxed)));  // own loan
-  if (!block || block->kind() != BlockKind::kUsed) return BlockResult::kInvalid;
-  if (block->size() > kMagazineUnitsMax || !magazines.CanName(holder)) {
-    return heap_->Free(lane, holder, 0, &loan.data(), mode);
+  const auto block = heap_->ReadUsed(data.block.load(std::memory_order_relaxed));  // own loan
+  if (!block) return BlockResult::kInvalid;
+  if (!HasMagazines(lane) || block->size() > kMagazineUnitsMax || !magazines.CanName(data.block)) {
+    return heap_->Free(lane, data.block, 0, &data, mode);
   }
-  return magazines.Put(*block, holder, 0, &loan.data(), mode);
+  return magazines.Put(*block, data, mode);
+}
+
+// The frequent way of both: no call of a function, no lock.
+[[gnu::always_inline]] inline bool PersistentTlsfAllocator::FreeFast(Lane& lane,
+                                                                     LoanRef loan) noexcept {
+  shm::LoanData& data = loan.data();
+  Magazines magazines(*heap_, lane, Batches(batch_));
+  const uint64_t offset = data.block.load(std::memory_order_relaxed);  // own loan
+  const auto block = heap_->Read(heap_->UnitOf(offset));
+  return block && block->kind() == BlockKind::kUsed && block->size() <= kMagazineUnitsMax &&
+         HasMagazines(lane) && magazines.CanName(data.block) && magazines.TryPut(*block, data);
 }
 
 BlockResult PersistentTlsfAllocator::FreeLoan(Lane& lane, LoanRef loan,
                                               Deadline deadline) noexcept {
-  return FreeFast(lane, loan, false, deadline);
+  if (FreeFast(lane, loan)) [[likely]]
+    return BlockResult::kOk;
+  return FreeRarely(lane, loan, false, deadline);
 }
 
 BlockResult PersistentTlsfAllocator::TryFreeLoan(Lane& lane, LoanRef loan) noexcept {
-  return FreeFast(lane, loan, true, Deadline::Now());
+  if (FreeFast(lane, loan)) [[likely]]
+    return BlockResult::kOk;
+  return FreeRarely(lane, loan, true, Deadline::Now());
 }
 
 BlockResult PersistentTlsfAllocator::Shrink(Lane& lane, LoanRef loan, uint64_t size_bytes,

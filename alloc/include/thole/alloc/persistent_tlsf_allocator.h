@@ -174,11 +174,15 @@ class PersistentTlsfAllocator final : public shm::BlockSource {
  private:
   PersistentTlsfAllocator(std::shared_ptr<shm::Attachment> attachment, std::unique_ptr<Heap> heap,
                           uint32_t batch);
+  bool HasMagazines(const shm::Lane& lane) const { return batch_ != 0 && !lane.for_dead(); }
+  shm::BlockResult AllocateRarely(shm::Lane& lane, shm::Word64& holder, Request request,
+                                  shm::Deadline deadline) noexcept;
   shm::BlockResult AllocateSlow(shm::Lane& lane, shm::Word64& holder, Request request,
                                 shm::Deadline deadline) noexcept;
   bool GatherCached(shm::Lane& lane) noexcept;
-  shm::BlockResult FreeFast(shm::Lane& lane, shm::LoanRef loan, bool try_only,
-                            shm::Deadline deadline) noexcept;
+  bool FreeFast(shm::Lane& lane, shm::LoanRef loan) noexcept;
+  shm::BlockResult FreeRarely(shm::Lane& lane, shm::LoanRef loan, bool try_only,
+                              shm::Deadline deadline) noexcept;
 
   std::shared_ptr<shm::Attachment> attachment_;
   std::unique_ptr<Heap> heap_;
