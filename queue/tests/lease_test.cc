@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "support/party.h"
+#include "thole/queue/message_control.h"
 
 namespace thole::queue {
 namespace {
@@ -61,6 +62,24 @@ TEST_F(Leases, AReceiveIsALeaseOfItsQueueUntilItIsAcknowledged) {
   EXPECT_EQ(a->handle().FindOtherLeaseHolder(), kNobody);
   EXPECT_EQ(a->pool().free_count(), 64u);
   EXPECT_EQ(a.AuditText(), "none");
+}
+
+TEST_F(Leases, ANewMessageHasNoHistoryWhateverItsBlockHeldBefore) {
+  const LoanRef loan = testing::NewMessage(*a);
+  auto& control = *a.attachment().view().At<MessageControlData>(loan->block);
+  const auto words = {&control.link, &control.not_before_ns, &control.attempts,
+                      &control.last_holder, &control.time_of_death_ns};
+  for (shm::Word64* word : words) *word = 77;
+  MessageDescriptor descriptor{};
+  descriptor.correlation = 1;
+  descriptor.size_bytes = 1 ^ 0x5555;
+  {
+    shm::Call call = a.attachment().Enter(1);
+    ASSERT_EQ(a->messages(0).TryPush(call.lane(), descriptor, loan), PushResult::kOk);
+    a.attachment().loans().Return(loan);
+  }
+  for (const shm::Word64* word : words) EXPECT_EQ(word->load(), 0u);
+  Free(*a, Take(a, 1, 0));
 }
 
 TEST_F(Leases, WhatIsGivenBackComesFirstWithOneAttemptMore) {
