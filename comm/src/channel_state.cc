@@ -111,7 +111,11 @@ PushResult ChannelState::TryCommit(shm::LoanRef loan, MessageDescriptor& descrip
   }
   descriptor.timestamp_ns = static_cast<uint64_t>(attachment.platform().NowNs());
   const PushResult result = queue_.TryPush(call.lane(), descriptor, loan, &info);
-  if (result == PushResult::kOk) attachment.loans().Return(loan);
+  if (result == PushResult::kOk) {
+    attachment.loans().Return(loan);
+  } else {
+    system_->heap().HearRequests(call.lane());  // who waits keeps nothing that others need
+  }
   return result;
 }
 
@@ -147,7 +151,10 @@ PopResult ChannelState::TryReceive(MessageDescriptor& descriptor, shm::LoanRef& 
   loan = attachment.TakeLoan(call.lane(), &system_->heap(), deadline);
   if (!loan) return PopResult::kEmpty;
   const PopResult result = queue_.TryPop(call.lane(), descriptor, loan, &info);
-  if (result != PopResult::kOk) attachment.loans().Return(loan);
+  if (result != PopResult::kOk) {
+    attachment.loans().Return(loan);
+    system_->heap().HearRequests(call.lane());  // who waits keeps nothing that others need
+  }
   return result;
 }
 

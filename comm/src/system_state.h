@@ -66,11 +66,9 @@ class SystemState : public std::enable_shared_from_this<SystemState> {
   };
   /// Repairs the dead, and gives back what destructors could not.
   uint32_t Recover() noexcept;
-  /// Gives back what the magazines hold if somebody needs it, and what destructors could not:
-  /// doomed loans. Any call with a lane does it; where very
+  /// Gives back what destructors could not: doomed loans. Any call with a lane does it; where very
   /// many have gathered it waits for a millisecond, but not beyond `deadline`.
   void Sweep(shm::Lane& lane, shm::Deadline deadline) noexcept {
-    heap_->HearRequests(lane);
     if (attachment_->loans().AnyDoomed()) SweepDoomed(lane, deadline);
   }
   /// Frees or returns what `loan` holds without waiting; dooms the loan where it cannot.

@@ -204,6 +204,41 @@ TEST_F(Deaths, WhoRunsOutOfMemoryRepairsTheDead) {
   EXPECT_TRUE(writer.ok()) << writer.status();
 }
 
+// What it keeps for its next requests is asked for when the heap is full.
+TEST_F(Deaths, WhoRunsOutOfMemoryGetsWhatAWaitingReceiverKeeps) {
+  auto jobs = system.CreateChannel("small", {.capacity = 64, .acknowledged = false});
+  auto never = system.CreateChannel("never", {.capacity = 4, .acknowledged = false});
+  ASSERT_TRUE(jobs.ok() && never.ok());
+  used = Used(system);
+  for (int i = 0; i < 8; ++i) {
+    auto writer = jobs->SendZeroCopy(1, 2'000, Deadline::Now());
+    ASSERT_TRUE(writer.ok() && writer->Commit(Deadline::Now()).ok());
+  }
+  Child child([&] {
+    auto mine = segment.Open("receiver");
+    for (int i = 0; i < 8; ++i) EXPECT_TRUE(mine.Receive("small", Soon()).ok());
+    board[0] = 1;
+    (void)mine.Receive("never", Soon());
+  });
+  board.Await(0, 1);
+  child.Stop();
+  ASSERT_GT(system.HeapUse().cached_bytes, 2'000u);
+  std::vector<ZeroCopyWriter> all;
+  for (uint64_t size = uint64_t{4} << 20; size >= 1'000; size /= 2) {
+    for (;;) {
+      auto writer = jobs->SendZeroCopy(1, size, Deadline::Now());
+      if (!writer.ok()) break;
+      all.push_back(*std::move(writer));
+    }
+  }
+  EXPECT_FALSE(jobs->SendZeroCopy(1, 1'900, Deadline::Now()).ok());
+  child.Continue();
+  const auto last = jobs->SendZeroCopy(1, 1'900, Soon());
+  EXPECT_TRUE(last.ok()) << "only the receiver had it: " << last.status();
+  child.Kill();
+  system.Recover();
+}
+
 TEST_F(Deaths, AStoppedHolderIsNotDead) {
   ASSERT_TRUE(system.Send("jobs", 1, 42, Deadline::Now()).ok());
   Child holder([&] {

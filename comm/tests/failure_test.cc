@@ -145,7 +145,8 @@ TEST_F(Failures, AfterEveryFailedCallTheUsedBytesAreUnchanged) {
     EXPECT_THAT(std::string(status.message()), HasSubstr(failing.sentence)) << failing.what;
     EXPECT_EQ(Used(system), used) << failing.what;
     EXPECT_EQ(system.ListChannels().size(), channels) << failing.what;
-    EXPECT_EQ(system.attachment()->loans().taken(), 1u) << failing.what << ": the hog's loan only";
+    EXPECT_EQ(system.attachment()->loans().CountTaken(), 1u)
+        << failing.what << ": the hog's loan only";
     ++tried;
   }
   EXPECT_EQ(tried, 41);

@@ -41,8 +41,9 @@ void Complain(World& world, const char* what, const absl::Status& status) {
 void ExpectNothingHeld(World& world, Process& process) {
   const shm::LoanTable& loans = process.attachment().loans();
   Of(process).system().Recover();
-  LedgerOf(world).AddDoomed(loans.taken());
-  if (loans.taken() != 0 && !loans.AnyDoomed()) LedgerOf(world).Complain("a loan was forgotten");
+  LedgerOf(world).AddDoomed(loans.CountTaken());
+  if (loans.CountTaken() != 0 && !loans.AnyDoomed())
+    LedgerOf(world).Complain("a loan was forgotten");
 }
 
 Deadline Until(const Plan& plan, Process& process) {

@@ -105,8 +105,8 @@ void MemberThread::GiveBack(registry::BufferHandle& held) {
     record_.beats.fetch_add(1);
     (void)system_.Recover();
   }
-  if (task_.streams.threads == 1 && loans.taken() != 0) {
-    (void)Complain(std::to_string(loans.taken()) + " loans are taken, and nothing is held");
+  if (task_.streams.threads == 1 && loans.CountTaken() != 0) {
+    (void)Complain(std::to_string(loans.CountTaken()) + " loans are taken, and nothing is held");
   }
 }
 

@@ -26,7 +26,7 @@ TEST_F(RegistryLeftovers, AFullTableSaysSoAndTakesNothing) {
   EXPECT_TRUE(absl::IsResourceExhausted(more.status()));
   EXPECT_THAT(MessageOf(more), HasSubstr("no free entry"));
   EXPECT_EQ(used(), before);
-  EXPECT_EQ(me_->attachment().loans().taken(), 0u);
+  EXPECT_EQ(me_->attachment().loans().CountTaken(), 0u);
   ASSERT_TRUE(registry().Remove("n3").ok());
   EXPECT_TRUE(absl::IsResourceExhausted(registry().Create("more", 8).status()))
       << "an entry that is held was given away";
@@ -47,7 +47,7 @@ TEST_F(RegistryLeftovers, FailedCreationsLeaveTheHeapAsItWas) {
   me_->heap().FailNext(1);
   EXPECT_TRUE(absl::IsResourceExhausted(registry().Create("b", 64).status()));
   EXPECT_EQ(used(), before);
-  EXPECT_EQ(me_->attachment().loans().taken(), 0u);
+  EXPECT_EQ(me_->attachment().loans().CountTaken(), 0u);
   EXPECT_EQ(registry().entry_count(), 1u);
 }
 
@@ -102,7 +102,7 @@ TEST_F(RegistryLeftovers, ABusyHeapPostponesTheFree) {
   }
   EXPECT_TRUE(registry().Sweep());
   EXPECT_EQ(used(), 0u);
-  EXPECT_EQ(me_->attachment().loans().taken(), 0u);
+  EXPECT_EQ(me_->attachment().loans().CountTaken(), 0u);
 }
 
 TEST_F(RegistryLeftovers, WithoutAFreeLoanABufferIsLeftAsAnOrphan) {

@@ -40,7 +40,7 @@ TEST_P(BadNames, AreRefusedEverywhereAndLeaveNothing) {
   EXPECT_EQ(registry.Find(name, place), shm::NameResult::kInvalidName);
   EXPECT_EQ(me->PublishQueue(name, &place), shm::NameResult::kInvalidName);
   EXPECT_EQ(me->heap().used_bytes(), 0u);
-  EXPECT_EQ(me->attachment().loans().taken(), 0u);
+  EXPECT_EQ(me->attachment().loans().CountTaken(), 0u);
   EXPECT_EQ(registry.entry_count(), 0u);
 }
 

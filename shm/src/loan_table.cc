@@ -45,7 +45,6 @@ LoanRef LoanTable::TakeFrom(uint32_t lane) {
                                            std::memory_order_acquire,     // after Return
                                            std::memory_order_relaxed)) {  // looked at again
         group.shares[bit].store(0, std::memory_order_relaxed);            // the slot is ours alone
-        taken_.fetch_add(1, std::memory_order_relaxed);                   // a statistic
         return LoanRef(&group.loans[bit], static_cast<uint16_t>(lane),
                        static_cast<uint16_t>(i * 64 + bit));
       }
@@ -64,10 +63,21 @@ LoanRef LoanTable::Take(uint32_t lane) {
 
 void LoanTable::Return(LoanRef loan) {
   const uint64_t bit = uint64_t{1} << (loan.index() % 64);
-  taken_.fetch_sub(1, std::memory_order_relaxed);  // a statistic
   [[maybe_unused]] const uint64_t free =
       GroupOf(loan).free.fetch_or(bit, std::memory_order_release);  // after the loan was emptied
   THOLE_DCHECK((free & bit) == 0);
+}
+
+uint32_t LoanTable::CountTaken() const {
+  uint32_t count = 0;
+  for (uint32_t lane = 0; lane < lane_count_; ++lane) {
+    const uint32_t groups = lanes_[lane].groups.load(std::memory_order_acquire);  // visible
+    for (uint32_t i = 0; i < groups; ++i) {
+      const uint64_t free = lanes_[lane].group[i]->free.load(std::memory_order_relaxed);  // a guess
+      count += 64 - static_cast<uint32_t>(std::popcount(free));
+    }
+  }
+  return count;
 }
 
 std::atomic<uint32_t>& LoanTable::Shares(LoanRef loan) {

@@ -30,7 +30,7 @@ TEST_F(LoanTableTest, GivesEachLoanOnceAndPrefersTheLane) {
   }
   EXPECT_FALSE(loans_.Take(1));
   EXPECT_FALSE(loans_.Take(0));
-  EXPECT_EQ(loans_.taken(), 2 * kInlineLoans);
+  EXPECT_EQ(loans_.CountTaken(), 2 * kInlineLoans);
   const LoanRef back(&lanes_[0].loans[17], 0, 17);
   loans_.Return(back);
   EXPECT_EQ(loans_.Take(1), back);
@@ -55,7 +55,7 @@ TEST_F(LoanTableTest, DoomedLoansAreSweptOnceAndStayTaken) {
     doomed.insert(&loan.data());
   }
   EXPECT_TRUE(loans_.AnyDoomed());
-  EXPECT_EQ(loans_.taken(), 70u);
+  EXPECT_EQ(loans_.CountTaken(), 70u);
   for (size_t i = doomed.size(); i > 0; --i) {
     const LoanRef loan = loans_.TakeDoomed();
     ASSERT_TRUE(loan);
@@ -95,7 +95,7 @@ TEST_F(LoanTableTest, ThreadsNeverShareALoanByAccident) {
   while (const LoanRef left = loans_.TakeDoomed()) loans_.Return(left);
   EXPECT_EQ(collisions, 0u);
   EXPECT_GT(swept, 0u);
-  EXPECT_EQ(loans_.taken(), 0u);
+  EXPECT_EQ(loans_.CountTaken(), 0u);
 }
 
 // --- Chunks. ---
@@ -135,7 +135,7 @@ TEST(LoanChunks, GrowALaneByOneStoreAndKeepEveryLoanApart) {
   EXPECT_EQ(holders.by_block().size(), 3u) << "the chain holds its chunks";
   EXPECT_EQ(findings.ToString(), "none");
   for (const LoanRef loan : taken) attachment->loans().Return(loan);
-  EXPECT_EQ(attachment->loans().taken(), 0u);
+  EXPECT_EQ(attachment->loans().CountTaken(), 0u);
 }
 
 TEST(LoanChunks, EndAtTheirLimitWithoutTakingMoreMemory) {

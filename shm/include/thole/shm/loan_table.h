@@ -68,8 +68,8 @@ class LoanTable {
 
   /// About how many loans are doomed.
   uint32_t doomed() const { return doomed_.load(std::memory_order_relaxed); }  // a guess
-  /// Loans taken now, doomed ones included.
-  uint32_t taken() const { return taken_.load(std::memory_order_relaxed); }  // a statistic
+  /// Loans taken now, doomed ones included; each group of 64 at a moment of its own.
+  uint32_t CountTaken() const;
 
  private:
   struct Group {  // 64 loans
@@ -90,7 +90,6 @@ class LoanTable {
   const uint32_t lane_count_;
   std::unique_ptr<LaneLoans[]> lanes_;
   std::atomic<uint32_t> doomed_{0};
-  std::atomic<uint32_t> taken_{0};
 };
 
 }  // namespace thole::shm
