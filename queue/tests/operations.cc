@@ -50,6 +50,20 @@ void ExpectIds(Process& survivor, Findings& findings, const std::vector<uint64_t
 // Whether the other operation of a pair has filled the queue already.
 bool HasMessages(Process& process) { return Of(process).handle().ring().SizeApprox() != 0; }
 
+// A loan from `prepare` to `act`; none where operations before it have used up what there is.
+void Note(World& world, shm::LoanRef loan) {
+  if (!loan) return;
+  Of(world).notes[0] = loan.index();
+  Of(world).notes[1] = loan.lane();
+  Of(world).notes[2] = 1;
+}
+shm::LoanRef Noted(World& world, shm::Attachment& attachment) {
+  if (Of(world).notes[2] == 0) return {};
+  const auto index = static_cast<uint16_t>(Of(world).notes[0]);
+  const auto lane = static_cast<uint16_t>(Of(world).notes[1]);
+  return {&attachment.lane(lane).data().loans[index], lane, index};
+}
+
 // PersistentQueue::TryPush and Push on a queue that holds ids 1 and 2; 3 is pushed.
 Operation PushOperation(const std::string& name, const std::string& shape,
                         const QueueOptions& options) {
@@ -69,11 +83,7 @@ Operation PushOperation(const std::string& name, const std::string& shape,
       (void)PushOne(Of(other), 1);
       (void)PushOne(Of(victim), 2);
     }
-    if (Of(victim).handle().ring().descriptors()) {
-      const shm::LoanRef loan = NewMessage(Of(victim));
-      Of(world).notes[0] = loan.index();
-      Of(world).notes[1] = loan.lane();
-    }
+    if (Of(victim).handle().ring().descriptors()) Note(world, NewMessage(Of(victim)));
   };
   operation.act = [name](World& world, Process& victim, Random&) {
     QueueProcess& process = Of(victim);
@@ -90,9 +100,8 @@ Operation PushOperation(const std::string& name, const std::string& shape,
     MessageDescriptor descriptor{};
     descriptor.correlation = 3;
     descriptor.size_bytes = 3 ^ 0x5555;
-    const auto lane = static_cast<uint16_t>(Of(world).notes[1]);
-    const auto index = static_cast<uint16_t>(Of(world).notes[0]);
-    const shm::LoanRef loan(&attachment.lane(lane).data().loans[index], lane, index);
+    const shm::LoanRef loan = Noted(world, attachment);
+    if (!loan) return;
     shm::Call call = attachment.Enter(kTestCall);
     (void)process.messages().TryPush(call.lane(), descriptor, loan);
   };
@@ -136,6 +145,7 @@ Operation PopOperation(const std::string& name, const std::string& shape,
     }
     shm::Call call = process.attachment().Enter(kTestCall);
     const shm::LoanRef loan = process.attachment().loans().Take(call.lane().index());
+    if (!loan) return;
     MessageDescriptor descriptor;
     (void)process.messages().TryPop(call.lane(), descriptor, loan);
   };
@@ -163,14 +173,12 @@ Operation ReturnOperation(const std::string& name, const std::string& shape, boo
     if (second && PopOne(Of(other), id, info, 0, &others) == PopResult::kOk) {
       (void)Return(Of(other), others);
     }
-    Of(world).notes[0] = loan.index();
-    Of(world).notes[1] = loan.lane();
+    Note(world, loan);
   };
   operation.act = [name](World& world, Process& victim, Random&) {
     shm::Attachment& attachment = Of(victim).attachment();
-    const auto lane = static_cast<uint16_t>(Of(world).notes[1]);
-    const auto index = static_cast<uint16_t>(Of(world).notes[0]);
-    const shm::LoanRef loan(&attachment.lane(lane).data().loans[index], lane, index);
+    const shm::LoanRef loan = Noted(world, attachment);
+    if (!loan) return;
     shm::Call call = attachment.Enter(kTestCall);
     if (name == "TryReturnLeased") {
       (void)Of(victim).messages().TryReturnLeased(call.lane(), loan);
@@ -231,13 +239,14 @@ Operation WaitOperation() {
 Operation ConnectOperation() {
   Operation operation =
       PopOperation("ConnectHandle", "of a seat that had not announced itself", Inline(4));
-  operation.prepare = [](World&, Process& victim, Process& other, Random&) {
-    for (uint64_t i = 1; i <= 3; ++i) (void)PushOne(Of(other), i);
+  operation.prepare = [](World&, Process&, Process& other, Random&) {
+    for (uint64_t i = HasMessages(other) ? 4 : 1; i <= 3; ++i) (void)PushOne(Of(other), i);
+  };
+  operation.act = [](World&, Process& victim, Random&) {
+    // Here, not before: until now the seat may have used the queue.
     const QueueRing& ring = Of(victim).handle().ring();
     const uint32_t slot = Of(victim).attachment().slot();
     ring.HolderWord(slot).fetch_and(~(uint64_t{1} << slot % 64));
-  };
-  operation.act = [](World&, Process& victim, Random&) {
     (void)Of(victim).factory().ConnectHandle("jobs", nullptr, false);
   };
   operation.check = [](World&, Process& survivor, Findings& findings) {

@@ -438,7 +438,7 @@ THOLE_OPERATION({.component = "registry",
                        WithLane(victim, [&](SharedBufferRegistry& registry, shm::Lane& lane) {
                          const LoanRef loan =
                              victim.attachment().TakeLoan(lane, nullptr, Deadline::Now());
-                         if (!loan) return;  // the other one of a pair may have taken all
+                         if (!loan) return;  // other operations of a pair or row keep all
                          if (registry.FreeEntry(lane, place, loan) != NameResult::kOk) return;
                          (void)MemberOf(victim).heap().FreeLoan(lane, loan, Deadline::Never());
                          victim.attachment().loans().Return(loan);

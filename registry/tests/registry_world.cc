@@ -45,6 +45,7 @@ bool Member::Keep(std::string_view name) { return Keep(registry_->Acquire(name))
 NameResult Member::PublishQueue(std::string_view name, shm::NamedPlace* place) {
   shm::Call call = attachment_->Enter(1);
   const shm::LoanRef loan = attachment_->TakeLoan(call.lane(), heap_.get(), Deadline::Never());
+  if (!loan) return NameResult::kFull;
   if (heap_->AllocateTo(call.lane(), loan, 64, 64, Deadline::Never()) != shm::BlockResult::kOk) {
     attachment_->loans().Return(loan);
     return NameResult::kFull;

@@ -49,7 +49,7 @@ Process& DieInTransaction(World& world, Process& like, uint32_t lock) {
 void TakeABlock(World&, Process& victim, Process&, Random&) {
   Call call = victim.attachment().Enter(1);
   const LoanRef loan = victim.attachment().TakeLoan(call.lane(), nullptr, Deadline::Never());
-  Of(victim).heap().AllocateTo(call.lane(), loan, 100, 8, Deadline::Never());
+  if (loan) Of(victim).heap().AllocateTo(call.lane(), loan, 100, 8, Deadline::Never());
 }
 
 /// Where nobody died, everybody who slept was woken: a slice is only ever slept out for the dead.

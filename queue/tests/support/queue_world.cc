@@ -66,6 +66,7 @@ PopResult PopOne(QueueProcess& process, uint64_t& id, PopInfo& info, size_t queu
   {
     shm::Call call = attachment.Enter(kTestCall);
     loan = attachment.loans().Take(call.lane().index());
+    if (!loan) return PopResult::kPending;  // other operations of a row keep all
     result = process.messages(queue).TryPop(call.lane(), descriptor, loan, &info);
     if (result != PopResult::kOk) attachment.loans().Return(loan);
   }

@@ -1,4 +1,6 @@
-// Programs made of operations: one alone beside an idle process, or two at once.
+// Programs made of operations: one alone beside an idle process, two at once, or rows of them.
+#include <algorithm>
+#include <map>
 #include <string>
 
 #include "process_maker.h"
@@ -7,6 +9,9 @@
 
 namespace thole::shm::testing {
 namespace {
+
+constexpr std::string_view kBetweenRows = " + ";
+constexpr std::string_view kBetweenOperations = " / ";
 
 std::string TextOf(const Operation& operation) { return operation.name + ", " + operation.shape; }
 
@@ -35,57 +40,49 @@ std::string FingerprintOf(World& world) {
   return text + " " + std::to_string(hash);
 }
 
-/// Two worlds over one segment: what each operation remembers stays apart. They make processes in
-/// the order of SimRun: the setup's, one for each operation, repairers and survivors.
-class PairWorld final : public World {
+/// A world for each operation over one segment: what each of them remembers stays apart. They make
+/// processes in the order of SimRun: the setup's, one for each row, repairers and survivors.
+class RowsWorld final : public World {
  public:
-  PairWorld(const Operation& first, const Operation& second)
-      : first_(first.make_world()), second_(second.make_world()) {}
-  World& first() { return *first_; }
-  World& second() { return *second_; }
+  explicit RowsWorld(const Rows& rows) {
+    for (const auto& row : rows) {
+      auto& worlds = worlds_.emplace_back();
+      for (const Operation* operation : row) worlds.push_back(operation->make_world());
+    }
+    of_row_.resize(rows.size());
+  }
+  World& of(size_t row, size_t at) { return *worlds_[row][at]; }
 
-  uint64_t segment_bytes() const override { return first_->segment_bytes(); }
-  SegmentOptions options() const override { return first_->options(); }
-  std::vector<RootRequest> Roots() const override { return first_->Roots(); }
+  uint64_t segment_bytes() const override { return first().segment_bytes(); }
+  SegmentOptions options() const override { return first().options(); }
+  std::vector<RootRequest> Roots() const override { return first().Roots(); }
   std::unique_ptr<Process> MakeProcess(std::shared_ptr<Attachment> attachment) override {
-    const bool is_second = made_++ == kOfSecond;
+    const size_t row = made_++ - 1;  // the setup's is none
+    const bool in_row = row < worlds_.size();
     std::unique_ptr<Process> process =
-        (is_second ? *second_ : *first_).MakeProcess(std::move(attachment));
-    if (is_second) of_second_ = process.get();
+        worlds_[in_row ? row : 0][0]->MakeProcess(std::move(attachment));
+    if (in_row) of_row_[row] = process.get();
     return process;
   }
   void Joined(Process& process) override {
-    (&process == of_second_ ? *second_ : *first_).Joined(process);
+    const auto row = std::find(of_row_.begin(), of_row_.end(), &process) - of_row_.begin();
+    worlds_[static_cast<size_t>(row) < worlds_.size() ? row : 0][0]->Joined(process);
   }
-  void Audit(Process& survivor, Findings& findings) override { first_->Audit(survivor, findings); }
+  void Audit(Process& survivor, Findings& findings) override {
+    worlds_[0][0]->Audit(survivor, findings);
+  }
 
  private:
-  static constexpr int kOfSecond = 2;
-  std::unique_ptr<World> first_;
-  std::unique_ptr<World> second_;
-  int made_ = 0;
-  const Process* of_second_ = nullptr;
+  const World& first() const { return *worlds_[0][0]; }
+  std::vector<std::vector<std::unique_ptr<World>>> worlds_;
+  std::vector<const Process*> of_row_;
+  size_t made_ = 0;
 };
 
 Program PairOf(const Operation& first, const Operation& second) {
-  Program program;
-  program.component = first.component;
+  Program program = RowsProgramOf({{&first}, {&second}});
   program.name = "pair " + TextOf(first) + " + " + TextOf(second);
-  program.processes = 2;
   program.shares_only_image = true;
-  program.joins_itself = first.joins_itself;
-  program.make_world = [first, second] { return std::make_unique<PairWorld>(first, second); };
-  program.prepare_joined = [first, second](World& world, const std::vector<Process*>& processes,
-                                           Random& random) {
-    auto& pair = static_cast<PairWorld&>(world);
-    if (first.prepare) first.prepare(pair.first(), *processes[0], *processes[1], random);
-    if (second.prepare) second.prepare(pair.second(), *processes[1], *processes[0], random);
-  };
-  program.body = [first, second](World& world, Process& process, uint32_t index, Random& random) {
-    auto& pair = static_cast<PairWorld&>(world);
-    if (index == 0) first.act(pair.first(), process, random);
-    if (index == 1) second.act(pair.second(), process, random);
-  };
   return program;
 }
 
@@ -115,6 +112,88 @@ Program AloneOf(const Operation& operation) {
 
 }  // namespace
 
+Program RowsProgramOf(const Rows& rows) {
+  Program program;
+  program.component = rows[0][0]->component;
+  program.name = RowsName(rows);
+  program.processes = static_cast<uint32_t>(rows.size());
+  program.joins_itself = rows[0][0]->joins_itself;
+  program.make_world = [rows] { return std::make_unique<RowsWorld>(rows); };
+  program.prepare_joined = [rows](World& world, const std::vector<Process*>& processes,
+                                  Random& random) {
+    for (size_t row = 0; row < rows.size(); ++row) {
+      Process& other = *processes[(row + 1) % rows.size()];
+      for (size_t at = 0; at < rows[row].size(); ++at) {
+        const Operation& operation = *rows[row][at];
+        World& of = static_cast<RowsWorld&>(world).of(row, at);
+        if (operation.prepare) operation.prepare(of, *processes[row], other, random);
+      }
+    }
+  };
+  program.body = [rows](World& world, Process& process, uint32_t row, Random& random) {
+    const bool begins_joined = !rows[row][0]->joins_itself;
+    for (size_t at = 0; at < rows[row].size(); ++at) {
+      if (begins_joined && !process.attachment().joined()) return;  // one of them was to leave
+      rows[row][at]->act(static_cast<RowsWorld&>(world).of(row, at), process, random);
+    }
+  };
+  return program;
+}
+
+std::string RowsName(const Rows& rows) {
+  std::string name = "rows ";
+  for (const auto& row : rows) {
+    if (&row != &rows[0]) name += kBetweenRows;
+    for (const Operation* operation : row) {
+      if (operation != row[0]) name += kBetweenOperations;
+      name += TextOf(*operation);
+    }
+  }
+  return name;
+}
+
+std::optional<Program> RowsProgramNamed(std::string_view name,
+                                        const std::vector<Operation>& operations) {
+  constexpr std::string_view kBegin = "rows ";
+  if (!name.starts_with(kBegin)) return std::nullopt;
+  name.remove_prefix(kBegin.size());
+  Rows rows(1);
+  while (true) {
+    const auto is_next = [&](const Operation& operation) {
+      const std::string text = TextOf(operation);
+      if (!name.starts_with(text)) return false;
+      const std::string_view rest = name.substr(text.size());
+      return rest.empty() || rest.starts_with(kBetweenRows) || rest.starts_with(kBetweenOperations);
+    };
+    const auto found = std::find_if(operations.begin(), operations.end(), is_next);
+    if (found == operations.end()) return std::nullopt;
+    rows.back().push_back(&*found);
+    name.remove_prefix(TextOf(*found).size());
+    if (name.empty()) return RowsProgramOf(rows);
+    if (name.starts_with(kBetweenRows)) rows.emplace_back();
+    name.remove_prefix(name.starts_with(kBetweenRows) ? kBetweenRows.size()
+                                                      : kBetweenOperations.size());
+  }
+}
+
+std::vector<std::vector<const Operation*>> OperationsByWorld(
+    const std::vector<Operation>& operations) {
+  std::map<std::string, std::vector<const Operation*>> groups;
+  for (const Operation& operation : operations) {
+    if (operation.alone) continue;
+    const std::string fingerprint = FingerprintOf(*operation.make_world());
+    if (fingerprint.empty()) continue;
+    groups[fingerprint + (operation.joins_itself ? " joins" : "")].push_back(&operation);
+  }
+  std::vector<std::vector<const Operation*>> in_order;
+  for (const Operation& operation : operations) {  // of the first of each group
+    for (auto& [fingerprint, group] : groups) {
+      if (group[0] == &operation) in_order.push_back(group);
+    }
+  }
+  return in_order;
+}
+
 std::vector<Program> AloneProgramsOf(const std::vector<Operation>& operations) {
   std::vector<Program> programs;
   for (const Operation& operation : operations) programs.push_back(AloneOf(operation));
@@ -122,16 +201,12 @@ std::vector<Program> AloneProgramsOf(const std::vector<Operation>& operations) {
 }
 
 std::vector<Program> PairProgramsOf(const std::vector<Operation>& operations) {
-  std::vector<std::string> fingerprints;
-  for (const Operation& operation : operations) {
-    fingerprints.push_back(operation.alone ? "" : FingerprintOf(*operation.make_world()));
-  }
   std::vector<Program> programs;
-  for (size_t first = 0; first < operations.size(); ++first) {
-    for (size_t second = first; second < operations.size(); ++second) {
-      if (fingerprints[first].empty() || fingerprints[first] != fingerprints[second]) continue;
-      if (operations[first].joins_itself != operations[second].joins_itself) continue;
-      programs.push_back(PairOf(operations[first], operations[second]));
+  for (const auto& group : OperationsByWorld(operations)) {
+    for (size_t first = 0; first < group.size(); ++first) {
+      for (size_t second = first; second < group.size(); ++second) {
+        programs.push_back(PairOf(*group[first], *group[second]));
+      }
     }
   }
   return programs;

@@ -1,17 +1,16 @@
 #include "sim_core.h"
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 #include "run_heap.h"
 
-extern "C" const char __executable_start;  // of the linker
-extern "C" const char end;                 // of the linker
+extern "C" const char end;  // of the linker
 
 namespace thole::shm::testing {
 
@@ -19,7 +18,6 @@ SimArena sim_arena;  // one simulator runs at a time; the entry points get no ar
 
 namespace {
 
-constexpr int64_t kAccessNs = 10;
 constexpr uint64_t kSpuriousWakeOneIn = 8;      // of the sleeps
 constexpr uint64_t kSpuriousWakeWithin = 1000;  // accesses of others
 constexpr uint64_t kNoSpuriousWake = std::numeric_limits<uint64_t>::max();
@@ -29,39 +27,21 @@ constexpr uint64_t kSeedOfLoads = 0x10ad;
 constexpr uint64_t kTheEnd = 0xe0d;      // in a history
 constexpr uint64_t kLongestTurn = 3000;  // accesses by which a low priority is starved at most
 
-[[noreturn]] void NoMemory() {
-  std::perror("no memory for the simulator");
-  std::abort();
-}
-
 }  // namespace
 
-SimCore::SimCore(uint64_t image_bytes, DeathHook on_death)
+SimCore::SimCore(uint64_t image_bytes, DeathHook on_death, SimStage* stage)
     : bytes_((image_bytes + 4095) & ~uint64_t{4095}),
-      stride_(uint64_t{1} << 20),
+      own_stage_(stage == nullptr ? std::make_unique<SimStage>(bytes_) : nullptr),
+      stage_(stage == nullptr ? own_stage_.get() : stage),
+      stride_(stage_->stride()),
+      stride_bits_(static_cast<uint32_t>(std::countr_zero(stride_))),
       on_death_(std::move(on_death)) {
-  while (stride_ < 2 * bytes_) stride_ *= 2;
-  stride_bits_ = static_cast<uint32_t>(std::countr_zero(stride_));
-  const uint64_t arena_bytes = stride_ * kFibersMax;
-  void* arena =
-      mmap(nullptr, arena_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  const int file = memfd_create("thole-sim", MFD_CLOEXEC);
-  if (arena == MAP_FAILED || file < 0 || ftruncate(file, static_cast<off_t>(bytes_)) != 0) {
-    NoMemory();
-  }
-  arena_ = static_cast<std::byte*>(arena);
-  for (uint32_t i = 0; i < kFibersMax; ++i) {
-    void* mapped = mmap(view(i), bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0);
-    if (mapped == MAP_FAILED) NoMemory();
-  }
-  close(file);
-  sim_arena = {AddressOf(arena_), arena_bytes, this};
+  TakeOver();
 }
 
-SimCore::~SimCore() {
-  sim_arena = {};
-  munmap(arena_, stride_ * kFibersMax);
-}
+SimCore::~SimCore() { sim_arena = {}; }
+
+void SimCore::TakeOver() { sim_arena = {AddressOf(stage_->arena()), stage_->arena_bytes(), this}; }
 
 void SimCore::Reset() {
   violation_ = std::string();
@@ -71,10 +51,8 @@ void SimCore::Reset() {
 }
 
 void SimCore::Add(uint32_t fiber, std::function<void()> body, bool late) {
-  const OutsideRunHeap outside;
-  if (fibers_[fiber] == nullptr) fibers_[fiber] = std::make_unique<Fiber>();
   bodies_[fiber] = std::move(body);
-  fibers_[fiber]->Start(&SimCore::FiberMain);
+  stage_->fiber(fiber).Start(&SimCore::FiberMain);
   (late ? late_ : ready_) |= 1u << fiber;
 }
 
@@ -112,12 +90,22 @@ void SimCore::RunPhase(const SimPlan& plan) {
   if (const int first = Choose(false); first >= 0) {
     current_ = first;
     budget_ = 1 + Random(2 * plan_.switch_one_in);
+    if (alone_) LetBeQuiet();
     const InsideRunHeap inside(on_run_heap);
-    SwitchFiber(main_, fibers_[static_cast<uint32_t>(first)]->place());
+    SwitchFiber(main_, stage_->fiber(static_cast<uint32_t>(first)).place());
   }
+  sim_arena.quiet_bytes = 0;
   current_ = -1;
   plan_.weak = false;
   ready_ = asleep_ = stalled_ = late_ = 0;
+}
+
+void SimCore::LetBeQuiet() {
+  if (any_mapping_) return;
+  sim_arena.quiet_begin = current() * stride_;
+  sim_arena.quiet_bytes = bytes_;
+  sim_arena.quiet_left = plan_.accesses_max;
+  sim_arena.clock = &now_ns_;
 }
 
 void SimCore::FiberMain() {
@@ -157,7 +145,7 @@ void SimCore::Violate(const std::string& what) {
 }
 
 void SimCore::SwitchTo(int fiber) {
-  FiberPlace& from = fibers_[current()]->place();
+  FiberPlace& from = stage_->fiber(current()).place();
   budget_ = 1 + Random(2 * plan_.switch_one_in);
   if (fiber == current_) return;
   just_switched_ = true;
@@ -166,7 +154,7 @@ void SimCore::SwitchTo(int fiber) {
     SwitchFiber(from, main_);
   } else {
     Trace("goes on", 0);
-    SwitchFiber(from, fibers_[static_cast<uint32_t>(fiber)]->place());
+    SwitchFiber(from, stage_->fiber(static_cast<uint32_t>(fiber)).place());
   }
 }
 
@@ -270,8 +258,10 @@ void SimCore::AddPoint(bool matters, bool may_switch) {
 
 /// Whether the script lets the running one die, or make room, before this access.
 bool SimCore::TakeEvent(bool death) {
-  if (next_event_ == plan_.script->events.size()) return false;
-  const SimEvent& event = plan_.script->events[next_event_];
+  const auto& events = plan_.script->events;
+  while (next_event_ < events.size() && events[next_event_].at < total_) ++next_event_;
+  if (next_event_ == events.size()) return false;
+  const SimEvent& event = events[next_event_];
   if (event.at != total_ || (event.kind != SimEvent::Kind::kSwitch) != death) return false;
   event_ = event;
   ++next_event_;
@@ -304,9 +294,9 @@ void SimCore::CountAndMaybeDie(bool matters, bool may_switch) {
   ++accesses_[me];
   if (total_ > plan_.accesses_max) TooMany();
   if (plan_.script != nullptr) {
-    PruneIfKnown(matters);
-    AddPoint(matters, may_switch);
-    if (TakeEvent(true)) Die();
+    if (plan_.visited != nullptr) PruneIfKnown(matters);
+    if (plan_.record_points) AddPoint(matters, may_switch);
+    if (EventIsDue() && TakeEvent(true)) Die();
     return;
   }
   if (accesses_[me] == plan_.death_at[me] && calls_[me] >= plan_.death_after_call[me]) Die();
@@ -322,7 +312,10 @@ void SimCore::SwitchByScript(bool matters) {
 }
 
 void SimCore::MaybeSwitch(bool matters) {
-  if (plan_.script != nullptr) return SwitchByScript(matters);
+  if (plan_.script != nullptr) {
+    if (EventIsDue()) SwitchByScript(matters);
+    return;
+  }
   if (plan_.priorities) {
     const bool demoted =
         std::find(plan_.demotions.begin(), plan_.demotions.end(), total_) != plan_.demotions.end();
@@ -413,14 +406,14 @@ void SimCore::CheckLastWrite() {
   last_write_bytes_ = 0;
   for (uint64_t at = begin; at + 8 <= finish + 7 && (at & (stride_ - 1)) + 8 <= bytes_; at += 8) {
     uint64_t value = 0;
-    std::memcpy(&value, arena_ + at, 8);
+    std::memcpy(&value, stage_->arena() + at, 8);
     if (!IsPrivatePointer(value)) continue;
     Violate("a pointer is stored in the image at offset " + std::to_string(at % stride_));
   }
 }
 
 void SimCore::Access(const SimAccess& access) {
-  const auto& [arena_offset, bytes, read, write, plain] = access;
+  const auto& [arena_offset, bytes, read, write, plain, code] = access;
   if (current_ < 0) return;
   if (last_write_bytes_ != 0) CheckLastWrite();
   const uint64_t owner = arena_offset >> stride_bits_;
@@ -446,7 +439,9 @@ void SimCore::Access(const SimAccess& access) {
     Trace("finds changed", hostile_peer_->where());
   RememberAccess(access);
   if (plain && plan_.weak) weak_memory_->Plain(current(), offset, bytes, write);
+  if (plan_.meetings != nullptr) plan_.meetings->Note(current(), offset, write, code);
   if (!write) return;
+  stage_->NoteWrite(offset, bytes);
   last_write_ = arena_offset;
   last_write_bytes_ = bytes;
 }

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -14,17 +13,17 @@
 #include <string>
 #include <vector>
 
-#include "fiber.h"
 #include "hostile_peer.h"
 #include "image_shadow.h"
+#include "sim_meetings.h"
 #include "sim_script.h"
+#include "sim_stage.h"
 #include "visited_states.h"
 #include "weak_memory.h"
 
 namespace thole::shm::testing {
 
-inline constexpr uint32_t kFibersMax = 16;
-inline uint64_t AddressOf(const volatile void* pointer) { return std::bit_cast<uint64_t>(pointer); }
+inline constexpr int64_t kAccessNs = 10;
 inline constexpr uint64_t kNoDeath = std::numeric_limits<uint64_t>::max();
 
 /// All that decides the order of a phase.
@@ -41,11 +40,13 @@ struct SimPlan {
   // If not null, nothing of the above counts but `accesses_max`: SimScript says what happens. No
   // time passes by accesses.
   const SimScript* script = nullptr;
-  bool weak = false;  // loads may return what WeakMemory allows
+  bool record_points = true;  // under a script: SimCore::points says where others branch off
+  bool weak = false;          // loads may return what WeakMemory allows
   // Words are overwritten now and then (HostilePeer), and who only waits is cut off, not hung.
   bool hostile = false;
   bool patient = false;              // the same without the overwriting: for what comes after it
   ConflictMap* conflicts = nullptr;  // if not null, conflicts of the phase are added to it
+  SimMeetings* meetings = nullptr;   // if not null, it is told of all accesses
   // If not null: behind its script the phase ends at the first state that is among them, reached
   // with at least as many switches left, and adds those that it comes by. Needs a mark.
   VisitedStates* visited = nullptr;
@@ -61,6 +62,7 @@ struct SimAccess {
   bool read = false;
   bool write = false;
   bool plain = false;
+  const void* code = nullptr;  // where in the program
 };
 
 class SimCore {
@@ -68,19 +70,22 @@ class SimCore {
   /// Called in the dying fiber, before anybody else runs.
   using DeathHook = std::function<void(uint32_t fiber)>;
 
-  SimCore(uint64_t image_bytes, DeathHook on_death);
+  /// On a stage of its own, or on one that it borrows and that nobody else uses meanwhile.
+  SimCore(uint64_t image_bytes, DeathHook on_death, SimStage* stage = nullptr);
   ~SimCore();
   SimCore(const SimCore&) = delete;
   SimCore& operator=(const SimCore&) = delete;
 
   /// The mapping of a fiber; all show the same bytes.
-  std::byte* view(uint32_t fiber) const { return arena_ + fiber * stride_; }
+  std::byte* view(uint32_t fiber) const { return stage_->view(fiber); }
   uint64_t bytes() const { return bytes_; }
   int64_t& clock() { return now_ns_; }
   void set_trace(bool trace) { trace_ = trace; }
   /// Whether a fiber may touch the mappings of others: while one prepares for all.
   void set_any_mapping(bool any) { any_mapping_ = any; }
 
+  /// From now on the entry points show accesses to this one.
+  void TakeOver();
   /// Begins a run: no violation, nobody dead.
   void Reset();
   /// From now on the image is followed; `Rewind` begins a run with its bytes and the clock as they
@@ -120,7 +125,9 @@ class SimCore {
   /// What the kernel answered.
   void Saw(uint64_t answer) { Remember(answer); }
   /// What an access reads is what is there now.
-  void RememberAccess(const SimAccess& access);
+  void RememberAccess(const SimAccess& access) {
+    if (plan_.visited != nullptr) AppendAccess(access);
+  }
   uint64_t OffsetInImage(uint64_t arena_offset) const { return arena_offset & (stride_ - 1); }
   /// Null unless the phase has a weak memory.
   WeakMemory* weak() { return plan_.weak && in_fiber() ? weak_memory_.get() : nullptr; }
@@ -134,6 +141,7 @@ class SimCore {
 
  private:
   static void FiberMain();
+  void LetBeQuiet();
   uint64_t Random(uint64_t limit);
   /// `matters`: the access may change something that others see.
   void CountAndMaybeDie(bool matters, bool may_switch = true);
@@ -146,9 +154,14 @@ class SimCore {
       histories_[current()] = Append(histories_[current()], detail);
     }
   }
+  void AppendAccess(const SimAccess& access);
   void FollowLastWrite();
   [[noreturn]] void CutOff();
   [[noreturn]] void Die();
+  bool EventIsDue() const {
+    const auto& events = plan_.script->events;
+    return next_event_ < events.size() && events[next_event_].at <= total_;
+  }
   bool TakeEvent(bool death);
   void AddPoint(bool matters, bool may_switch);
   void MarkConflict(bool conflict) { conflict_before_[current()] = conflict; }
@@ -167,13 +180,13 @@ class SimCore {
   bool IsPrivatePointer(uint64_t value) const;
 
   uint64_t bytes_;
+  std::unique_ptr<SimStage> own_stage_;
+  SimStage* stage_;
   uint64_t stride_;  // a power of two
-  uint32_t stride_bits_ = 0;
-  std::byte* arena_;
+  uint32_t stride_bits_;
   DeathHook on_death_;
   std::unique_ptr<WeakMemory> weak_memory_;
   std::unique_ptr<HostilePeer> hostile_peer_;
-  std::array<std::unique_ptr<Fiber>, kFibersMax> fibers_;
   std::array<std::function<void()>, kFibersMax> bodies_;
   FiberPlace main_;
   SimPlan plan_;
@@ -221,6 +234,20 @@ struct SimArena {
   uint64_t begin = 0;
   uint64_t bytes = 0;
   SimCore* core = nullptr;
+  // Most of ours are reads by who is alone, in his own mapping: there only time passes.
+  uint64_t quiet_begin = 0;
+  uint64_t quiet_bytes = 0;
+  uint64_t quiet_left = 0;
+  int64_t* clock = nullptr;
+
+  bool IsQuiet(uint64_t offset, uint64_t size) {
+    if (size > quiet_bytes || offset - quiet_begin > quiet_bytes - size || quiet_left == 0) {
+      return false;
+    }
+    --quiet_left;
+    *clock += kAccessNs;
+    return true;
+  }
 };
 extern SimArena sim_arena;
 

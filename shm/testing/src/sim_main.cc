@@ -93,12 +93,16 @@ bool RunReplay(const std::string& text, bool trace) {
     std::fprintf(stderr, "'%s' is no replay string\n", text.c_str());
     return false;
   }
-  for (const Program& program : Everything()) {
-    if (program.component + "/" + program.name != replay->program) continue;
+  const auto run = [&](const Program& program) {
     const SimResult result = Replay(program, *replay, trace);
     Print(result);
     return result.violations == 0;
+  };
+  for (const Program& program : Everything()) {
+    if (program.component + "/" + program.name == replay->program) return run(program);
   }
+  const std::string rows = replay->program.substr(replay->program.find('/') + 1);
+  if (const auto program = RowsProgramNamed(rows, Operations())) return run(*program);
   std::fprintf(stderr, "there is no program '%s' here\n", replay->program.c_str());
   return false;
 }

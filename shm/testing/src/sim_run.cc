@@ -23,23 +23,32 @@ constexpr uint64_t kRepairCalls = 12;
 constexpr uint64_t kRepairBits = 6;
 constexpr uint64_t kLookEvery = 64;  // runs after which the image is compared as a whole
 
+uint32_t Count(const SimScript& script, SimEvent::Kind kind) {
+  const auto is_it = [kind](const SimEvent& event) { return event.kind == kind; };
+  return static_cast<uint32_t>(std::count_if(script.events.begin(), script.events.end(), is_it));
+}
+
 uint64_t Mix(uint64_t seed, uint64_t purpose) { return Random(seed ^ purpose << 32).Next(); }
 
 }  // namespace
 
-SimRun::SimRun(const Program& program)
-    : program_(program), core_(program.make_world()->segment_bytes(), [this](uint32_t fiber) {
-        kernel_->KillAllAt(core_.view(fiber));
-      }) {
+SimRun::SimRun(const Program& program, SimStage* stage)
+    : program_(program),
+      core_(
+          program.make_world()->segment_bytes(),
+          [this](uint32_t fiber) { kernel_->KillAllAt(core_.view(fiber)); }, stage) {
   if (survivor() >= kFibersMax) {
     std::fprintf(stderr, "%s: too many processes for the simulator\n", program.name.c_str());
     std::abort();
   }
-  const std::unique_ptr<World> world = program.make_world();
-  format_error_ = FormatImage(*world, View(kSetup));
-  pristine_bytes_ = core_.bytes();
-  pristine_ = std::make_unique<std::byte[]>(pristine_bytes_);
-  std::memcpy(pristine_.get(), core_.view(kSetup), pristine_bytes_);
+  format_error_ = FormatImage(*program.make_world(), View(kSetup));
+}
+
+SimRun::SimRun(const Program& program, SimStage& stage) : SimRun(program, &stage) {}
+
+SimRun::SimRun(const Program& program) : SimRun(program, nullptr) {
+  pristine_ = std::make_unique<std::byte[]>(core_.bytes());
+  std::memcpy(pristine_.get(), core_.view(kSetup), core_.bytes());
 }
 
 SimRun::~SimRun() { Clear(); }
@@ -84,21 +93,19 @@ void SimRun::ChooseByScript(const SimReplay& replay) {
   script_ = SimScript::Parse(replay.script).value_or(SimScript{});
   plan_.script = &script_;
   fresh_survivor_ = false;
-  const auto count = [this](SimEvent::Kind kind) {
-    const auto is_it = [kind](const SimEvent& event) { return event.kind == kind; };
-    const auto& events = script_.events;
-    return static_cast<uint32_t>(std::count_if(events.begin(), events.end(), is_it));
-  };
-  // One at least: so all scripts begin alike.
-  repairers_ = std::clamp(count(SimEvent::Kind::kDieRepaired), 1u, kRepairersMax);
+  repairers_ = RepairersFor(script_);
   if (runs_ == 0 || visited_ == nullptr) return;
   plan_.visited = visited_;
-  const uint32_t switches = count(SimEvent::Kind::kSwitch);
+  const uint32_t switches = Count(script_, SimEvent::Kind::kSwitch);
   const auto died = static_cast<uint32_t>(script_.events.size()) - switches;
   plan_.switches_left = switches_ - std::min(switches_, switches);
   plan_.deaths_left = deaths_ - std::min(deaths_, died);
   plan_.kernel_state = [this] { return kernel_->HashOfState(); };
   plan_.keeps_histories = program_.check != nullptr;
+}
+
+uint32_t SimRun::RepairersFor(const SimScript& script) {
+  return std::clamp(Count(script, SimEvent::Kind::kDieRepaired), 1u, kRepairersMax);
 }
 
 void SimRun::ChooseRepairersDeath(uint32_t fiber, Random& random) {
@@ -189,6 +196,8 @@ void SimRun::RunTogether() {
     const uint32_t fiber = first_repairer() + i;
     core_.Add(fiber, [this, fiber] { RepairerBody(fiber); }, /*late=*/true);
   }
+  plan_.meetings = meetings_;
+  plan_.record_points = meetings_ == nullptr;
   core_.RunPhase(plan_);
 }
 
@@ -241,15 +250,16 @@ void SimRun::Judge(Process& survivor, uint32_t died) {
   survivor.attachment().RepairAll();
   FindUnrepairedSlots(survivor.attachment().segment(), *kernel_, findings);
   if (findings.empty() && program_.check) program_.check(*world_, survivor, died, findings);
-  if (findings.empty()) world_->Audit(survivor, findings);
-  if (findings.empty()) AuditSegment(survivor.attachment().segment(), findings);
+  const bool known = audited_before_ && audited_before_(died);
+  if (findings.empty() && !known) world_->Audit(survivor, findings);
+  if (findings.empty() && !known) AuditSegment(survivor.attachment().segment(), findings);
   if (!findings.empty()) error_ = findings.ToString();
 }
 
 bool SimRun::Start() {
   Clear();
   core_.Reset();
-  std::memcpy(core_.view(kSetup), pristine_.get(), pristine_bytes_);
+  if (pristine_ != nullptr) std::memcpy(core_.view(kSetup), pristine_.get(), core_.bytes());
   kernel_ = std::make_shared<FakeKernel>(16);
   kernel_->SetScheduler(this, &core_.clock());
   world_ = program_.make_world();
@@ -310,17 +320,31 @@ bool SimRun::WasJudged() {
 }
 
 SimOutcome SimRun::Run(const SimReplay& replay) {
-  SimOutcome outcome;
+  Begin(replay);
+  SimOutcome outcome = Complete();
+  if (!repeats_) Clear();
+  if (makes_repairers_late()) ClearFrom(first_repairer());
+  return outcome;
+}
+
+bool SimRun::Begin(const SimReplay& replay) {
+  prepared_ = false;
   if (!format_error_.empty()) {
-    outcome.violation = format_error_;
-    return outcome;
+    error_ = format_error_;
+    return false;
   }
   seed_ = replay.seed;
   Random random(seed_);
   Choose(replay, random);
-  error_ = std::string();
+  std::string().swap(error_);  // what it holds may lie on the run heap, and be forgotten
   cut_off_ = false;
-  if (StartOrRewind() && (!makes_repairers_late() || MakeRepairers())) {
+  prepared_ = StartOrRewind() && (!makes_repairers_late() || MakeRepairers());
+  return prepared_;
+}
+
+SimOutcome SimRun::Complete() {
+  SimOutcome outcome;
+  if (prepared_) {
     RunTogether();
     outcome.accesses = core_.accesses_total();
     outcome.stale_loads = core_.stale_loads();
@@ -338,12 +362,11 @@ SimOutcome SimRun::Run(const SimReplay& replay) {
   }
   outcome.cut_off = cut_off_;
   outcome.violation = core_.violation().empty() ? error_ : core_.violation();
-  if (!repeats_) Clear();
-  if (makes_repairers_late()) ClearFrom(first_repairer());
   return outcome;
 }
 
 void SimRun::ClearFrom(uint32_t fiber) {
+  if (kernel_ == nullptr) return;  // nothing was begun
   for (uint32_t i = fiber; i < kFibersMax; ++i) kernel_->KillAllAt(core_.view(i));
   for (uint32_t i = fiber; i < kFibersMax; ++i) processes_[i].reset();
 }

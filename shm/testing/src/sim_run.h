@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,6 +29,8 @@ struct SimOutcome {
 class SimRun final : private FakeScheduler {
  public:
   explicit SimRun(const Program& program);
+  /// On a stage that others use before and after it: it begins once.
+  SimRun(const Program& program, SimStage& stage);
   ~SimRun() override;
   void set_trace(bool trace) { core_.set_trace(trace); }
   /// Conflicts of all runs are added to it; null: not looked for.
@@ -39,6 +42,23 @@ class SimRun final : private FakeScheduler {
   /// The same for runs of different seeds, in random orders, if no seed is used before they begin.
   void RepeatIfAlike();
   SimOutcome Run(const SimReplay& replay);
+
+  // Run in two halves, for somebody who keeps a copy of all memory in between.
+  /// Until the processes are to run together. False when it did not come so far: Complete says why.
+  bool Begin(const SimReplay& replay);
+  /// Instead of the script that it began with; as many deaths in it may be repaired at once.
+  void set_script(const SimScript& script) { script_ = script; }
+  /// After all memory was put back as it was then: this is the simulator again that runs.
+  void Resume() { core_.TakeOver(); }
+  /// Asked when the dead are repaired and the ledger is checked, with a bit for each process that
+  /// died: whether the same bytes were audited before. The audits read nothing else.
+  void set_audited_before(std::function<bool(uint32_t)> audited) { audited_before_ = audited; }
+  void set_meetings(SimMeetings* meetings) { meetings_ = meetings; }
+  SimOutcome Complete();
+  /// One for each death of a script that is repaired at once, as far as there are so many; and one
+  /// at least, so that all scripts begin alike.
+  static uint32_t RepairersFor(const SimScript& script);
+
   /// Of the last run, if it followed a script.
   std::vector<SimPoint>& points() { return core_.points(); }
   /// Once runs are repeated: of the bytes that all of them begin with.
@@ -69,6 +89,7 @@ class SimRun final : private FakeScheduler {
     if (core_.weak() != nullptr) core_.weak()->Take(core_.current(), key);
   }
 
+  SimRun(const Program& program, SimStage* stage);
   void Choose(const SimReplay& replay, Random& random);
   void ChooseByScript(const SimReplay& replay);
   void ChooseRepairersDeath(uint32_t fiber, Random& random);
@@ -94,11 +115,12 @@ class SimRun final : private FakeScheduler {
 
   const Program& program_;
   SimCore core_;
-  std::unique_ptr<std::byte[]> pristine_;
-  uint64_t pristine_bytes_ = 0;
+  std::unique_ptr<std::byte[]> pristine_;  // null on a borrowed stage
   std::string format_error_;
 
   ConflictMap* conflicts_ = nullptr;
+  SimMeetings* meetings_ = nullptr;
+  std::function<bool(uint32_t)> audited_before_;
   VisitedStates* visited_ = nullptr;
   uint32_t switches_ = 0;
   uint32_t deaths_ = 0;
@@ -114,6 +136,7 @@ class SimRun final : private FakeScheduler {
   std::shared_ptr<FakeKernel> kernel_;
   std::unique_ptr<World> world_;
   std::array<std::unique_ptr<Process>, kFibersMax> processes_;
+  bool prepared_ = false;
   bool cut_off_ = false;
   std::string error_;
 };

@@ -39,15 +39,14 @@ void SimCore::FollowLastWrite() {
 }
 
 /// What a plain store overwrites counts as read: clang shows no plain load that a store follows.
-void SimCore::RememberAccess(const SimAccess& access) {
-  if (plan_.visited == nullptr) return;
+void SimCore::AppendAccess(const SimAccess& access) {
   const uint64_t offset = OffsetInImage(access.at);
   Remember(offset << 20 | access.bytes << 1 | (access.write ? 1 : 0));
   const bool reads = access.read || access.plain;
   // Not by memcpy: a call of it would be an access itself.
   uint64_t value = 0;
   for (uint64_t i = 0; reads && i < access.bytes; ++i) {
-    value = value << 8 | static_cast<uint64_t>(arena_[access.at + i]);
+    value = value << 8 | static_cast<uint64_t>(stage_->arena()[access.at + i]);
     if (i % sizeof(value) == sizeof(value) - 1 || i + 1 == access.bytes) Remember(value);
   }
 }
@@ -70,7 +69,7 @@ uint64_t SimCore::KeyOfState() const {
 
 /// Looks where the search could go on in two ways; when nothing is left to choose, only sometimes.
 void SimCore::PruneIfKnown(bool matters) {
-  if (plan_.visited == nullptr || next_event_ != plan_.script->events.size()) return;
+  if (next_event_ != plan_.script->events.size()) return;
   if (!matters && !just_switched_ && !conflict_before_[current()]) return;
   const bool chooses = plan_.switches_left != 0 || plan_.deaths_left != 0;
   if (!chooses && accesses_[current()] % kForcedOneIn != 0) return;

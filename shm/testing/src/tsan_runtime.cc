@@ -19,14 +19,21 @@ using thole::shm::testing::WeakMemory;
 enum class Does { kRead, kWrite, kBoth };
 
 /// What the simulator is told about an access at this offset of its arena.
-inline SimAccess AccessOf(uint64_t offset, uint64_t bytes, Does does, bool plain) {
-  return {offset, bytes, does != Does::kWrite, does != Does::kRead, plain};
+inline SimAccess AccessOf(uint64_t offset, uint64_t bytes, Does does, bool plain,
+                          const void* code = nullptr) {
+  return {offset, bytes, does != Does::kWrite, does != Does::kRead, plain, code};
 }
 
-inline void Show(const volatile void* address, uint64_t bytes, Does does) {
+// Inlined into the entry points, so that the return address is the place of the access.
+#define THOLE_ENTRY [[gnu::always_inline]] inline
+
+THOLE_ENTRY void Show(const volatile void* address, uint64_t bytes, Does does) {
   const uint64_t offset = thole::shm::testing::AddressOf(address) - sim_arena.begin;
-  if (offset < sim_arena.bytes) [[unlikely]]
-    sim_arena.core->Access(AccessOf(offset, bytes, does, /*plain=*/true));
+  if (offset >= sim_arena.bytes) [[likely]]
+    return;
+  if (does == Does::kRead && sim_arena.IsQuiet(offset, bytes)) return;
+  sim_arena.core->Access(
+      AccessOf(offset, bytes, does, /*plain=*/true, __builtin_return_address(0)));
 }
 
 inline void Reread(const void* address, uint64_t bytes) {
@@ -37,11 +44,13 @@ inline void Reread(const void* address, uint64_t bytes) {
 
 /// An atomic access as the simulator sees it.
 struct Atomic {
-  Atomic(const volatile void* address, uint32_t size, Does does) : bytes(size) {
+  THOLE_ENTRY Atomic(const volatile void* address, uint32_t size, Does does) : bytes(size) {
     const uint64_t offset = thole::shm::testing::AddressOf(address) - sim_arena.begin;
-    if (offset >= sim_arena.bytes) return;
+    if (offset >= sim_arena.bytes || (does == Does::kRead && sim_arena.IsQuiet(offset, bytes))) {
+      return;
+    }
     SimCore& core = *sim_arena.core;
-    core.Access(AccessOf(offset, bytes, does, /*plain=*/false));
+    core.Access(AccessOf(offset, bytes, does, /*plain=*/false, __builtin_return_address(0)));
     weak = core.weak();
     if (weak == nullptr) return;
     me = core.current();
@@ -54,14 +63,14 @@ struct Atomic {
 };
 
 template <typename T>
-T DoLoad(const volatile T* a, int order) {
+THOLE_ENTRY T DoLoad(const volatile T* a, int order) {
   const Atomic seen(a, sizeof(T), Does::kRead);
   if (seen.weak == nullptr) return __atomic_load_n(a, __ATOMIC_SEQ_CST);
   return static_cast<T>(seen.weak->Load(seen.me, seen.at, seen.bytes, order));
 }
 
 template <typename T>
-void DoStore(volatile T* a, T value, int order) {
+THOLE_ENTRY void DoStore(volatile T* a, T value, int order) {
   const Atomic seen(a, sizeof(T), Does::kWrite);
   if (seen.weak != nullptr) seen.weak->Stored(seen.me, seen.at, seen.bytes, value, order);
   __atomic_store_n(a, value, __ATOMIC_SEQ_CST);
@@ -69,7 +78,7 @@ void DoStore(volatile T* a, T value, int order) {
 
 /// `change` performs the operation and returns what the word held before.
 template <typename T, typename Change>
-T DoExchange(volatile T* a, int order, Change change) {
+THOLE_ENTRY T DoExchange(volatile T* a, int order, Change change) {
   const Atomic seen(a, sizeof(T), Does::kBoth);
   if (seen.weak != nullptr) seen.weak->BeginExchange(seen.at, seen.bytes);
   const T before = change();
@@ -78,7 +87,8 @@ T DoExchange(volatile T* a, int order, Change change) {
 }
 
 template <typename T>
-bool DoCompare(volatile T* a, T* expected, T value, bool weak, int order, int failure_order) {
+THOLE_ENTRY bool DoCompare(volatile T* a, T* expected, T value, bool weak, int order,
+                           int failure_order) {
   const Atomic seen(a, sizeof(T), Does::kBoth);
   if (seen.weak != nullptr) {
     seen.weak->BeginExchange(seen.at, seen.bytes);

@@ -25,7 +25,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "thole/shm/testing/child_run.h"
@@ -71,5 +73,16 @@ std::vector<Program> AloneProgramsOf(const std::vector<Operation>& operations);
 /// paired with itself too. Only operations whose worlds are alike, byte for byte, make a pair; the
 /// checks of single operations do not hold for two, so that the audit of the world is the judge.
 std::vector<Program> PairProgramsOf(const std::vector<Operation>& operations);
+
+/// Rows: each process does some operations, one after the other, over a segment that all prepared.
+using Rows = std::vector<std::vector<const Operation*>>;
+Program RowsProgramOf(const Rows& rows);
+std::string RowsName(const Rows& rows);
+/// The program that `RowsProgramOf` gave this name.
+std::optional<Program> RowsProgramNamed(std::string_view name,
+                                        const std::vector<Operation>& operations);
+/// The operations that can stand in rows with one another, in order of registration.
+std::vector<std::vector<const Operation*>> OperationsByWorld(
+    const std::vector<Operation>& operations);
 
 }  // namespace thole::shm::testing
