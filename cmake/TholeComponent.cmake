@@ -61,6 +61,16 @@ if(THOLE_TESTS AND NOT THOLE_SANITIZE)
   endif()
 endif()
 
+# What a fuzzer is told of our code: which branches were taken, and what was compared. Schedules say
+# nothing about values, and a call at each comparison is dear where a run makes many.
+function(thole_coverage_options out variant)
+  if(variant STREQUAL "sim")
+    set(${out} -fsanitize-coverage=inline-8bit-counters,pc-table PARENT_SCOPE)
+  else()
+    set(${out} -fsanitize=fuzzer-no-link PARENT_SCOPE)
+  endif()
+endfunction()
+
 # One precompiled header for all libraries of a variant: "", checked or sim.
 function(thole_library_headers target variant)
   if(THOLE_FUZZERS AND target MATCHES "^thole_testing")
@@ -70,13 +80,14 @@ function(thole_library_headers target variant)
   if(variant)
     string(APPEND owner _${variant})
   endif()
+  thole_coverage_options(coverage "${variant}")
   if(NOT TARGET ${owner})
     set(source ${CMAKE_BINARY_DIR}/${owner}.cc)
     file(CONFIGURE OUTPUT ${source} CONTENT "// Nothing: the target exists for its headers.\n")
     add_library(${owner} OBJECT ${source})
     target_compile_options(${owner} PRIVATE -fno-exceptions
                            "$<$<STREQUAL:${variant},sim>:${THOLE_SIM_OPTIONS}>"
-                           "$<$<BOOL:${THOLE_FUZZERS}>:-fsanitize=fuzzer-no-link>")
+                           "$<$<BOOL:${THOLE_FUZZERS}>:${coverage}>")
     target_link_libraries(${owner} PRIVATE absl::status absl::statusor Threads::Threads thole_flags)
     target_precompile_headers(${owner} PRIVATE ${THOLE_PRECOMPILED})
   endif()
@@ -101,7 +112,8 @@ function(thole_variant target variant sources depends)
   thole_library_headers(${target} "${variant}")
   if(THOLE_FUZZERS)
     if(NOT target MATCHES "^thole_testing")  # the fuzzer sees which branches of ours are new
-      target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+      thole_coverage_options(coverage "${variant}")
+      target_compile_options(${target} PRIVATE ${coverage})
     endif()
     target_link_options(${target} INTERFACE $<BUILD_INTERFACE:-fsanitize=fuzzer-no-link>)
   endif()

@@ -10,7 +10,7 @@
 
 namespace thole::shm::testing {
 
-bool inside_run_heap = false;
+constinit thread_local bool inside_run_heap = false;
 
 namespace {
 
@@ -18,7 +18,7 @@ constexpr uint64_t kRoomBytes = uint64_t{1} << 30;  // of addresses; only what i
 
 // Not an object with a constructor: `operator new` runs before those of any file.
 std::byte* base = nullptr;
-uint64_t used = 0;
+uint64_t bytes_used = 0;
 uint64_t marked_bytes = 0;
 std::byte* marked = nullptr;
 
@@ -34,29 +34,43 @@ std::byte* Map(uint64_t bytes) {
 
 void RunHeap::Clear() {
   if (base == nullptr) base = Map(kRoomBytes);
-  used = 0;
+  bytes_used = 0;
 }
 
 void RunHeap::Mark() {
   if (marked != nullptr) munmap(marked, marked_bytes);
-  marked_bytes = used;
+  marked_bytes = bytes_used;
   marked = Map(marked_bytes + 1);
   std::memcpy(marked, base, marked_bytes);
 }
 
-void RunHeap::Rewind() {
-  std::memcpy(base, marked, marked_bytes);
-  used = marked_bytes;
+void RunHeap::Rewind() { Restore({marked, marked_bytes}); }
+
+std::span<std::byte> RunHeap::used() { return {base, bytes_used}; }
+
+void RunHeap::Restore(std::span<const std::byte> copy) {
+  std::memcpy(base, copy.data(), copy.size());
+  bytes_used = copy.size();
 }
 
 bool RunHeap::Contains(uint64_t address) {
   return base != nullptr && address - std::bit_cast<uint64_t>(base) < kRoomBytes;
 }
 
+const void* RunHeap::FindAddress(const void* begin, const void* end) {
+  const auto* at = static_cast<const std::byte*>(begin);
+  for (; at + sizeof(uint64_t) <= end; at += sizeof(uint64_t)) {
+    uint64_t value = 0;
+    std::memcpy(&value, at, sizeof(value));
+    if (Contains(value) && at != static_cast<const void*>(&base)) return at;
+  }
+  return nullptr;
+}
+
 void* RunHeap::Allocate(size_t bytes, size_t align) {
-  const uint64_t at = (used + align - 1) & ~(uint64_t{align} - 1);
+  const uint64_t at = (bytes_used + align - 1) & ~(uint64_t{align} - 1);
   if (base == nullptr || at + bytes > kRoomBytes) return nullptr;
-  used = at + bytes;
+  bytes_used = at + bytes;
   return base + at;
 }
 

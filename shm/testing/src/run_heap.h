@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace thole::shm::testing {
 
@@ -18,15 +19,22 @@ class RunHeap {
  public:
   /// Empty, from now on; what was there is forgotten.
   static void Clear();
+  /// What was taken so far; it always begins at the same address.
+  static std::span<std::byte> used();
+  /// `copy` is what `used` was once, and is again.
+  static void Restore(std::span<const std::byte> copy);
   static void Mark();
   static void Rewind();
   static bool Contains(uint64_t address);
+  /// A word there that holds an address of the run heap, null if none does.
+  static const void* FindAddress(const void* begin, const void* end);
   /// Null when it is full: then the heap of the process must do.
   static void* Allocate(size_t bytes, size_t align);
 };
 
-/// Whether allocations go to the run heap. One thread, many fibers: all are inside or none is.
-extern bool inside_run_heap;
+/// Whether allocations go to the run heap. One thread, many fibers: all are inside or none is. A
+/// fuzzer has other threads, which are never inside.
+extern constinit thread_local bool inside_run_heap;
 
 class InsideRunHeap {
  public:
