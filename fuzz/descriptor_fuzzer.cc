@@ -70,25 +70,19 @@ void ReceiveAll(UnifiedCommunicationSystem& system, const char* channel) {
   }
 }
 
-struct Stage {
-  fuzz::Image image;
-  const std::vector<std::byte> reference = fuzz::MakeReference();
-};
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static Stage stage;
+  static fuzz::ReferenceStage stage;
   fuzz::ByteSource input(data, size);
-  std::memcpy(stage.image.bytes().data(), stage.reference.data(), fuzz::kImageBytes);
-  auto kernel = std::make_shared<shm::testing::FakeKernel>(fuzz::kImageShape.participants_max);
-  auto system = stage.image.Open(kernel);
+  const auto kernel = stage.Begin();
+  auto system = stage.image().Open(kernel);
   if (!system.ok()) std::abort();
   const char* channel = input.Byte() % 2 == 0 ? "jobs" : "plain";
   ReceiveAll(*system, channel);  // make room
   ReceiveAll(*system, "jobs");
   {
-    Peer peer = Join(*stage.image.Attach(kernel));
+    Peer peer = Join(*stage.image().Attach(kernel));
     if (!peer.attachment->Join("peer").ok()) std::abort();
     auto handle = peer.factory->ConnectHandle(channel, nullptr, false);
     if (!handle.ok()) std::abort();

@@ -2,7 +2,6 @@
 // They may get errors and wrong payloads; they must not crash, hang, or leave the mapping.
 //
 // Input: rows of {who, a call} or {overwrite, a patch}; see support/comm_calls.h and damage.h.
-#include <cstring>
 
 #include "support/comm_calls.h"
 #include "support/damage.h"
@@ -14,24 +13,18 @@ using namespace thole;
 
 constexpr uint32_t kStepsMax = 64;
 
-struct Stage {
-  fuzz::Image image;
-  const std::vector<std::byte> reference = fuzz::MakeReference();
-};
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static Stage stage;
+  static fuzz::ReferenceStage stage;
   fuzz::ByteSource input(data, size);
-  std::memcpy(stage.image.bytes().data(), stage.reference.data(), fuzz::kImageBytes);
-  auto kernel = std::make_shared<shm::testing::FakeKernel>(fuzz::kImageShape.participants_max);
+  const auto kernel = stage.Begin();
   std::vector<fuzz::CommCalls> workers;
   for (int i = 0; i < 2; ++i) {
-    auto system = stage.image.Open(kernel);
+    auto system = stage.image().Open(kernel);
     if (system.ok()) workers.emplace_back(*std::move(system));
   }
-  fuzz::Damage damage(stage.image.bytes());
+  fuzz::Damage damage(stage.image().bytes());
   for (uint32_t i = 0; i < kStepsMax && !input.empty() && !workers.empty(); ++i) {
     const uint8_t who = input.Byte();
     if (who % 4 == 3) {

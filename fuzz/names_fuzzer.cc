@@ -4,7 +4,6 @@
 // Input: a byte for the kind of the first name, then the names, each after a byte with its length.
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -109,19 +108,13 @@ void UseAsSegment(const std::string& name, bool may_be) {
   if (!may_be) Require(absl::IsInvalidArgument(opened.status()), "a bad segment name", name);
 }
 
-struct Stage {
-  fuzz::Image image;
-  const std::vector<std::byte> reference = fuzz::MakeReference();
-};
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static Stage stage;
+  static fuzz::ReferenceStage stage;
   fuzz::ByteSource input(data, size);
-  std::memcpy(stage.image.bytes().data(), stage.reference.data(), fuzz::kImageBytes);
-  auto kernel = std::make_shared<shm::testing::FakeKernel>(fuzz::kImageShape.participants_max);
-  auto system = stage.image.Open(kernel);
+  const auto kernel = stage.Begin();
+  auto system = stage.image().Open(kernel);
   if (!system.ok()) std::abort();
   uint8_t kind = input.Byte();
   for (uint32_t i = 0; i < kNamesMax && !input.empty(); ++i, ++kind) {
@@ -131,7 +124,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Require(may_be == shm::DescribeNameProblem("test", name).empty(), "its description", name);
     if (kind % 4 == 0) UseAsChannel(*system, name, may_be);
     if (kind % 4 == 1) UseAsBuffer(*system, name, may_be);
-    if (kind % 4 == 2) UseAsParticipant(stage.image, kernel, name, may_be);
+    if (kind % 4 == 2) UseAsParticipant(stage.image(), kernel, name, may_be);
     if (kind % 4 == 3) UseAsSegment(name, may_be);
   }
   const comm::SystemAudit audit = comm::AuditSystem(system->attachment()->segment());

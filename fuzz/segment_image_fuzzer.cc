@@ -20,11 +20,6 @@ constexpr uint8_t kFixHeader = 2;
 constexpr uint8_t kTwice = 4;
 constexpr size_t kPatchesMax = 32;
 
-struct Stage {
-  fuzz::Image image;
-  const std::vector<std::byte> reference = fuzz::MakeReference();
-};
-
 void Audit(const fuzz::Image& image) {
   const auto segment = shm::Segment::Open(image.place(), {.read_only = true});
   if (segment.ok()) (void)comm::AuditSystem(*segment);
@@ -33,23 +28,23 @@ void Audit(const fuzz::Image& image) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static Stage stage;
+  static fuzz::ReferenceStage stage;
   fuzz::ByteSource input(data, size);
   const uint8_t flags = input.Byte();
-  std::byte* bytes = stage.image.bytes().data();
-  fuzz::Damage damage(stage.image.bytes());
+  std::byte* bytes = stage.image().bytes().data();
+  fuzz::Damage damage(stage.image().bytes());
   if ((flags & kWhole) != 0) {
     const auto whole = input.Bytes(fuzz::kImageBytes);
     std::memset(bytes, 0, fuzz::kImageBytes);
     if (!whole.empty()) std::memcpy(bytes, whole.data(), whole.size());
   } else {
-    std::memcpy(bytes, stage.reference.data(), fuzz::kImageBytes);
+    stage.Begin();
     damage.OverwriteAll(input, kPatchesMax);
   }
   if ((flags & kFixHeader) != 0) damage.FixHeader();
   for (int round = 0; round < ((flags & kTwice) != 0 ? 2 : 1); ++round) {
-    if (auto system = stage.image.Open(); system.ok()) fuzz::UseAll(*system);
+    if (auto system = stage.image().Open(); system.ok()) fuzz::UseAll(*system);
   }
-  Audit(stage.image);
+  Audit(stage.image());
   return 0;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +17,8 @@
 // The counters of all instrumented code, where there is any: the linker makes these names.
 extern "C" {
 extern uint8_t counters_begin __asm__("__start___sancov_cntrs") __attribute__((weak));
+extern char __data_start;
+extern char _end;
 extern uint8_t counters_end __asm__("__stop___sancov_cntrs") __attribute__((weak));
 }
 
@@ -56,6 +59,30 @@ uint32_t points_left = 0;  // until it dies; 0 = it does not
 void HandOverCounters() {
   const std::span<uint8_t> counters = Counters();
   if (!counters.empty()) std::memcpy(my_board->counters, counters.data(), counters.size());
+}
+
+/// libFuzzer's tables are most of the memory of the parent, no child needs them, and copying their
+/// page tables is most of what a fork costs.
+void KeepTablesOutOfChildren() {
+  constexpr size_t kLarge = size_t{4} << 20;
+  std::FILE* maps = std::fopen("/proc/self/maps", "r");
+  if (maps == nullptr) return;
+  char line[512];
+  while (std::fgets(line, sizeof(line), maps) != nullptr) {
+    unsigned long begin = 0;
+    unsigned long end = 0;
+    char access[5] = "";
+    char name[256] = "";
+    if (std::sscanf(line, "%lx-%lx %4s %*s %*s %*s %255s", &begin, &end, access, name) < 3)
+      continue;
+    const bool unnamed_and_private = std::strcmp(access, "rw-p") == 0 && name[0] == 0;
+    const bool of_program =
+        begin < std::bit_cast<uint64_t>(&_end) && end > std::bit_cast<uint64_t>(&__data_start);
+    if (!unnamed_and_private || of_program || end - begin < kLarge) continue;
+    // At its end may lie what was mapped before it: the variables of the thread.
+    madvise(std::bit_cast<void*>(begin), end - begin - kLarge / 4, MADV_DONTFORK);
+  }
+  std::fclose(maps);
 }
 
 void DieThere(const char*) {
@@ -131,6 +158,8 @@ void ForkRun::Wait(uint32_t index) {
 }
 
 ForkRun ForkRun::Run(ByteSource input, const Body& body) {
+  static const bool once = (KeepTablesOutOfChildren(), true);
+  (void)once;
   ForkRun run;
   run.children_.resize(1 + input.Below(kChildrenMax));
   const bool together = input.Chance(4);

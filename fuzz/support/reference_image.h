@@ -46,6 +46,17 @@ class Image {
 std::vector<shm::RootRequest> ImageRoots();
 /// Its bytes; the same in every run of a program.
 std::vector<std::byte> MakeReference();
+/// The reference segment in its image, whole again at the beginning of each run.
+class ReferenceStage {
+ public:
+  /// A kernel in which nobody lives yet: both participants of the segment are dead.
+  std::shared_ptr<shm::testing::FakeKernel> Begin();
+  const Image& image() const { return image_; }
+
+ private:
+  const Image image_;
+  const std::vector<std::byte> reference_ = MakeReference();
+};
 /// One system does a bit of everything, without waiting: nothing is expected to succeed.
 void UseAll(comm::UnifiedCommunicationSystem& system);
 

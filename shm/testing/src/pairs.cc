@@ -144,8 +144,8 @@ std::string RowsName(const Rows& rows) {
   std::string name = "rows ";
   for (const auto& row : rows) {
     if (&row != &rows[0]) name += kBetweenRows;
-    for (const Operation* operation : row) {
-      if (operation != row[0]) name += kBetweenOperations;
+    for (const auto& operation : row) {
+      if (&operation != &row[0]) name += kBetweenOperations;
       name += TextOf(*operation);
     }
   }

@@ -185,5 +185,21 @@ TEST(Pairs, AreMadeOfOperationsOverLikeWorlds) {
   EXPECT_EQ(PairProgramsOf({ToyAdd(Fault::kNone), alone}).size(), 1u);
 }
 
+TEST(Rows, AreFoundByTheirNames) {
+  const std::vector<Operation> operations = {ToyAdd(Fault::kNone), ToyCarry(Fault::kNone)};
+  const Operation* add = &operations[0];
+  const Operation* carry = &operations[1];
+  const Rows rows = {{add, add, carry}, {carry}};
+  const auto program = RowsProgramNamed(RowsName(rows), operations);
+  ASSERT_TRUE(program.has_value());
+  EXPECT_EQ(program->name, "rows Add, fault 0 / Add, fault 0 / Carry, fault 0 + Carry, fault 0");
+  EXPECT_EQ(program->processes, 2u);
+  const SystematicResult result = Enumerate(*program, With(0, 1));
+  EXPECT_TRUE(result.complete);
+  EXPECT_EQ(result.violations, 0u);
+  EXPECT_FALSE(RowsProgramNamed("rows Add, fault 0 / Nothing", operations).has_value());
+  EXPECT_FALSE(RowsProgramNamed("rows Add, fault 0Carry, fault 0", operations).has_value());
+}
+
 }  // namespace
 }  // namespace thole::shm::testing
