@@ -4,7 +4,7 @@
 #   LIB_FUZZING_ENGINE   what a fuzzer is linked with
 #   SRC OUT   sources, and where programs, corpora and dictionaries go
 # Libraries whose sources lie in SRC are built with that compiler first; others are the system's.
-# The fuzzers of the simulator and of forked processes are not built: they want no sanitizer.
+# With SANITIZER=none those of schedules and of forked processes are built, else the others.
 
 install() {  # name, cmake argument...
   [[ -d $SRC/$1 ]] || return 0
@@ -18,8 +18,10 @@ install CLI11 -DCLI11_BUILD_TESTS=OFF -DCLI11_BUILD_EXAMPLES=OFF
 install json -DJSON_BuildTests=OFF
 
 # THOLE_SANITIZE only says that there is one: the flags are the caller's already.
+sanitize=${SANITIZER:-address}
+[[ $sanitize != none ]] || sanitize=
 cmake -S "$SRC/thole" -B "$SRC/build-thole" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-  -DCMAKE_PREFIX_PATH="$SRC/installed" -DTHOLE_FUZZERS=ON -DTHOLE_SANITIZE="${SANITIZER:-address}" \
+  -DCMAKE_PREFIX_PATH="$SRC/installed" -DTHOLE_FUZZERS=ON -DTHOLE_SANITIZE="$sanitize" \
   -DTHOLE_FUZZING_ENGINE="$LIB_FUZZING_ENGINE"
 cmake --build "$SRC/build-thole" --target fuzzers
 

@@ -30,6 +30,14 @@ def damaged_images(chance):
             for _ in range(chance.randrange(2, 6))
         ]
         yield bytes([chance.choice([0, 2, 4, 6])]) + b"".join(patches)
+    yield from chains_without_end()
+
+
+def chains_without_end():
+    """An entry that is its own successor, and has another name than it is looked up by."""
+    copy, flip = 2, 1
+    for bucket, entry in [(1486, 1496), (1483, 1520), (1481, 1544)]:  # words of the reference segment
+        yield bytes([0]) + patch(entry + 2, copy, bucket) + patch(entry + 4, flip, 0)
 
 
 def random_rows(chance, count, length_max):
