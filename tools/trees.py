@@ -93,7 +93,9 @@ class Build:
 
     def make(self, tests, *options):
         """Builds those of the tests that are programs; None if there are none."""
-        targets = sorted(set(tests) & self.targets)
+        # The test fuzz_X_replay is the program X_replay.
+        names = set(tests) | {test.removeprefix("fuzz_") for test in tests}
+        targets = sorted(names & self.targets)
         if not targets:
             return None
         return self.tree.command("cmake", "--build", self.folder, *options, "--target", *targets)
