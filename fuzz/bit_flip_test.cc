@@ -2,11 +2,14 @@
 // is refused or found, or the segment works. Nothing crashes, hangs, or leaks unseen.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <string>
 
 #include "support/reference_image.h"
 #include "thole/comm/audit.h"
+#include "thole/registry/registry_table.h"
 #include "thole/shm/testing/child_run.h"
 
 namespace thole::fuzz {
@@ -137,6 +140,30 @@ TEST(ReferenceSegment, IsWholeOnceItsDeadAreRepaired) {
   const auto audit = comm::AuditSystem(system->attachment()->segment());
   EXPECT_TRUE(audit.findings.empty()) << audit.findings.ToString();
   EXPECT_EQ(audit.orphan_bytes, 0u);
+}
+
+TEST(ReferenceSegment, HasItsChainsOfNamesWhereTheSeedsSayThatTheyAre) {
+  const Image image;
+  const std::vector<std::byte> reference = MakeReference();
+  std::memcpy(image.bytes().data(), reference.data(), kImageBytes);
+  const auto segment = shm::Segment::Open(image.place(), {.read_only = true});
+  ASSERT_TRUE(segment.ok()) << segment.status();
+  const auto table = registry::RegistryTable::Make(*segment);
+  ASSERT_TRUE(table.ok()) << table.status();
+  size_t found = 0;
+  for (uint32_t i = 0; i < table->bucket_count(); ++i) {
+    const auto link = registry::LinkWord::Unpack(table->bucket(i).load());
+    if (link.index_plus_one == 0) continue;
+    const uint64_t bucket = segment->view().OffsetOf(&table->bucket(i)) / 8;
+    const uint64_t entry = table->EntryOffset(link.index_plus_one - 1) / 8;
+    const auto is_it = [&](const ImageChain& chain) {
+      return chain.bucket == bucket && chain.entry == entry;
+    };
+    const auto known = std::count_if(std::begin(kImageChains), std::end(kImageChains), is_it);
+    found += static_cast<size_t>(known);
+    if (known == 0) std::printf("also {%zu, %zu}\n", size_t{bucket}, size_t{entry});
+  }
+  EXPECT_EQ(found, std::size(kImageChains)) << "kImageChains in support/reference_image.h";
 }
 
 // A step without a factor of 8 or 64 comes by every bit of a word.

@@ -6,9 +6,12 @@
 
 import os
 import random
+import re
 import struct
 
 CORPUS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
+REFERENCE = os.path.join(os.path.dirname(CORPUS), "support", "reference_image.h")
+IMAGE_WORDS = 3072  # of the reference segment
 
 
 def patch(word, how, value):
@@ -21,12 +24,12 @@ def damaged_images(chance):
     yield bytes([0])
     yield bytes([4])
     yield bytes([1]) + b"THOLESEG"
-    for word in range(0, 2560, 64):  # a word in every 512 bytes
+    for word in range(0, IMAGE_WORDS, 64):  # a word in every 512 bytes
         how = word // 64 % 6
         yield bytes([6]) + patch(word + chance.randrange(64), how, chance.getrandbits(64))
     for _ in range(20):
         patches = [
-            patch(chance.randrange(2560), chance.randrange(6), chance.getrandbits(16))
+            patch(chance.randrange(IMAGE_WORDS), chance.randrange(6), chance.getrandbits(16))
             for _ in range(chance.randrange(2, 6))
         ]
         yield bytes([chance.choice([0, 2, 4, 6])]) + b"".join(patches)
@@ -36,7 +39,10 @@ def damaged_images(chance):
 def chains_without_end():
     """An entry that is its own successor, and has another name than it is looked up by."""
     copy, flip = 2, 1
-    for bucket, entry in [(1486, 1496), (1483, 1520), (1481, 1544)]:  # words of the reference segment
+    with open(REFERENCE, encoding="utf-8") as file:
+        chains = re.search(r"kImageChains\[\] = \{(.*)\};", file.read()).group(1)
+    for bucket, entry in re.findall(r"\{(\d+), (\d+)\}", chains):
+        bucket, entry = int(bucket), int(entry)
         yield bytes([0]) + patch(entry + 2, copy, bucket) + patch(entry + 4, flip, 0)
 
 
@@ -95,7 +101,7 @@ def hostile(chance):
         for _ in range(chance.randrange(4, 20)):
             if chance.randrange(3) == 0:
                 row += bytes([3]) + patch(
-                    chance.randrange(2560), chance.randrange(6), chance.getrandbits(16)
+                    chance.randrange(IMAGE_WORDS), chance.randrange(6), chance.getrandbits(16)
                 )
             else:
                 row += bytes([chance.choice([0, 1, 2])]) + chance.randbytes(6)

@@ -19,6 +19,13 @@ inline constexpr uint64_t kImageBytes = uint64_t{24} << 10;
 inline constexpr shm::SegmentOptions kImageShape{
     .size_bytes = kImageBytes, .participants_max = 2, .lanes_per_participant = 1};
 inline constexpr uint32_t kImageEntries = 8;
+/// The chains of its registry as words of the image: the bucket, and the entry that it names.
+/// `seeds.py` reads them here, a test compares them with the image.
+struct ImageChain {
+  uint64_t bucket;
+  uint64_t entry;
+};
+inline constexpr ImageChain kImageChains[] = {{1910, 1920}, {1907, 1944}, {1905, 1992}};
 
 /// Memory for one image, page-aligned and alone, so that an access beside it is seen by
 /// AddressSanitizer. The same in every run.
