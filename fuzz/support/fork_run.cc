@@ -64,6 +64,7 @@ void HandOverCounters() {
 /// libFuzzer's tables are most of the memory of the parent, no child needs them, and copying their
 /// page tables is most of what a fork costs.
 void KeepTablesOutOfChildren() {
+  if (Counters().empty()) return;  // a replay has no such tables
   constexpr size_t kLarge = size_t{4} << 20;
   std::FILE* maps = std::fopen("/proc/self/maps", "r");
   if (maps == nullptr) return;
