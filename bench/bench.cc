@@ -6,8 +6,10 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
+#include "measure.h"
 #include "peer.h"
 #include "thole/alloc/persistent_tlsf_allocator.h"
 #include "thole/comm/unified_communication_system.h"
@@ -29,16 +31,6 @@ constexpr uint64_t MessageBytes(Phase phase) { return phase == kSmall ? 64 : 64 
 struct Element {
   uint64_t words[7];
 };
-
-// Errors end the measurement: there is nothing to report then.
-template <class T>
-T Must(absl::StatusOr<T> value) {
-  if (!value.ok()) {
-    std::fprintf(stderr, "thole_bench: %s\n", value.status().ToString().c_str());
-    std::exit(EXIT_FAILURE);
-  }
-  return *std::move(value);
-}
 
 /// Messages: two plain channels, both sides spin.
 class Messages {
@@ -153,11 +145,6 @@ class Blocks {
   std::shared_ptr<alloc::PersistentTlsfAllocator> heap_;
 };
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 void Print(const char* what, const std::vector<double>& values, const std::vector<double>& bare) {
   std::vector<double> ratios;
   for (size_t i = 0; i < values.size(); ++i) ratios.push_back(values[i] / bare[i]);
@@ -166,62 +153,133 @@ void Print(const char* what, const std::vector<double>& values, const std::vecto
               Median(ratios));
 }
 
-int Run() {
+/// What to measure, and how to say it.
+struct Options {
+  bool only_queue = false;
+  bool only_comm = false;
+  bool json = false;  // lines for tools/bench
+  int repetitions = kRepetitions;
+};
+
+std::vector<Phase> PhasesOf(const Options& options) {
+  if (options.only_queue) return {kBare, kQueue};
+  if (options.only_comm) return {kBare, kSmall, kLarge};
+  return {kBare, kSmall, kLarge, kQueue, kHeap};
+}
+
+struct Line {
+  Phase phase;
+  const char* what;
+  uint64_t rounds;
+};
+constexpr Line kLines[] = {{kBare, "bare cache line, there and back", kBareRounds},
+                           {kSmall, "message of 64 B, there and back", kMessageRounds},
+                           {kLarge, "message of 64 KiB, there and back", kMessageRounds},
+                           {kQueue, "element of 56 B, one way", kElements},
+                           {kHeap, "allocate and free 256 B", kBlocks}};
+
+/// The two processes and what each phase does in them.
+class Measurement {
+ public:
+  Measurement(Control& control, int processor)
+      : control_(control),
+        peer_(control, processor,
+              [&control, messages_file = messages_.file(),
+               elements_file = elements_.file()](uint32_t phase) -> absl::Status {
+                // Handles do not survive fork: the peer opens its own.
+                static Messages* const own_messages = new Messages(messages_file);
+                static Elements* const own_elements = new Elements(elements_file);
+                if (phase == kBare) BarePong(control, kBareRounds);
+                if (phase == kSmall || phase == kLarge)
+                  own_messages->Pong(MessageBytes(Phase(phase)));
+                if (phase == kQueue) own_elements->Pop();
+                return absl::OkStatus();
+              }) {}
+
+  int64_t Take(Phase phase) {
+    peer_.Begin(phase);
+    const int64_t began = NowNs();
+    if (phase == kBare) BarePing(control_, kBareRounds);
+    if (phase == kSmall || phase == kLarge) messages_.Ping(MessageBytes(phase));
+    if (phase == kQueue) elements_.Push();
+    if (phase == kHeap) blocks_.AllocateAndFree();
+    const int64_t alone = NowNs() - began;
+    Check(peer_.Finish(), "the peer ended");
+    return phase == kHeap ? alone : NowNs() - began;
+  }
+
+ private:
+  Control& control_;
+  Messages messages_{-1};
+  Elements elements_{-1};
+  Blocks blocks_;
+  Peer peer_;
+};
+
+void Print(const Options& options, const std::vector<double> (&ns)[kPhases]) {
+  if (!options.json) {
+    std::printf("%-34s %13s %24s %9s\n", "", "median", "lowest .. highest", "of bare");
+  }
+  for (const Line& line : kLines) {
+    if (ns[line.phase].empty()) continue;
+    if (!options.json) Print(line.what, ns[line.phase], ns[kBare]);
+    if (!options.json || line.phase == kBare) continue;
+    Report(line.what, "ns", ns[line.phase]);
+    Report(line.what, "ns", ns[kBare], "bare cache line");
+  }
+  if (!options.json && !ns[kQueue].empty()) {
+    std::printf("queue, one way: %.2f million elements/s\n", 1e3 / Median(ns[kQueue]));
+  }
+}
+
+int Run(const Options& options) {
   Control* control = NewControl();
   const std::vector<int> processors = Processors();
-  if (processors.size() < 2) {
-    std::fprintf(stderr, "thole_bench needs two processors, there are %zu\n", processors.size());
-    return EXIT_FAILURE;
-  }
-  if (control == nullptr || !PinTo(processors[0])) return EXIT_FAILURE;
+  Check(processors.size() >= 2, "thole_bench needs two processors");
+  Check(control != nullptr && PinTo(processors[0]), "no memory, or no right to a processor");
   EndWithThePeer();
-  Messages messages(-1);
-  Elements elements(-1);
-  Blocks blocks;
-  Peer peer(*control, processors[1],
-            [&, messages_file = messages.file(),
-             elements_file = elements.file()](uint32_t phase) -> absl::Status {
-              // Handles do not survive fork: the peer opens its own.
-              static Messages* const own_messages = new Messages(messages_file);
-              static Elements* const own_elements = new Elements(elements_file);
-              if (phase == kBare) BarePong(*control, kBareRounds);
-              if (phase == kSmall || phase == kLarge)
-                own_messages->Pong(MessageBytes(Phase(phase)));
-              if (phase == kQueue) own_elements->Pop();
-              return absl::OkStatus();
-            });
+  Measurement measurement(*control, processors[1]);
   std::vector<double> ns[kPhases];
   // The first repetition warms up. All of a repetition is measured close together in time.
-  for (int repetition = 0; repetition <= kRepetitions; ++repetition) {
-    for (const Phase phase : {kBare, kSmall, kLarge, kQueue, kHeap}) {
-      peer.Begin(phase);
-      const int64_t began = NowNs();
-      if (phase == kBare) BarePing(*control, kBareRounds);
-      if (phase == kSmall || phase == kLarge) messages.Ping(MessageBytes(phase));
-      if (phase == kQueue) elements.Push();
-      if (phase == kHeap) blocks.AllocateAndFree();
-      if (phase != kHeap && !peer.Finish()) return EXIT_FAILURE;
-      const int64_t took = NowNs() - began;
-      if (phase == kHeap && !peer.Finish()) return EXIT_FAILURE;
-      const uint64_t rounds = phase == kBare    ? kBareRounds
-                              : phase == kQueue ? kElements
-                              : phase == kHeap  ? kBlocks
-                                                : kMessageRounds;
-      if (repetition > 0)
-        ns[phase].push_back(static_cast<double>(took) / static_cast<double>(rounds));
+  for (int repetition = 0; repetition <= options.repetitions; ++repetition) {
+    for (const Phase phase : PhasesOf(options)) {
+      const auto took = static_cast<double>(measurement.Take(phase));
+      const auto line = std::find_if(std::begin(kLines), std::end(kLines),
+                                     [&](const Line& each) { return each.phase == phase; });
+      if (repetition > 0) ns[phase].push_back(took / static_cast<double>(line->rounds));
     }
   }
-  std::printf("%-34s %13s %24s %9s\n", "", "median", "lowest .. highest", "of bare");
-  Print("bare cache line, there and back", ns[kBare], ns[kBare]);
-  Print("message of 64 B, there and back", ns[kSmall], ns[kBare]);
-  Print("message of 64 KiB, there and back", ns[kLarge], ns[kBare]);
-  Print("element of 56 B, one way", ns[kQueue], ns[kBare]);
-  Print("allocate and free 256 B", ns[kHeap], ns[kBare]);
-  std::printf("queue, one way: %.2f million elements/s\n", 1e3 / Median(ns[kQueue]));
+  Print(options, ns);
   return EXIT_SUCCESS;
+}
+
+std::optional<Options> Parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--json") {
+      options.json = true;
+    } else if (word == "--only" && i + 1 < argc) {
+      const std::string_view only = argv[++i];
+      options.only_queue = only == "queue";
+      options.only_comm = only == "comm";
+      if (!options.only_queue && !options.only_comm) return std::nullopt;
+    } else if (word == "--repetitions" && i + 1 < argc) {
+      options.repetitions = std::atoi(argv[++i]);
+      if (options.repetitions < 1) return std::nullopt;
+    } else {
+      return std::nullopt;
+    }
+  }
+  return options;
 }
 
 }  // namespace
 }  // namespace thole::bench
 
-int main() { return thole::bench::Run(); }
+int main(int argc, char** argv) {
+  const auto options = thole::bench::Parse(argc, argv);
+  if (options) return thole::bench::Run(*options);
+  std::fprintf(stderr, "usage: thole_bench [--json] [--only queue|comm] [--repetitions N]\n");
+  return 2;
+}

@@ -9,7 +9,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <new>
 
 namespace thole::bench {
 namespace {
@@ -50,7 +49,7 @@ void EndWithThePeer() {
     siginfo_t info{};
     if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return;
     if (info.si_code == CLD_EXITED && info.si_status == EXIT_SUCCESS) return;
-    constexpr char kWhat[] = "thole_bench: the peer died, so there is nothing to report\n";
+    constexpr char kWhat[] = "the peer died, so there is nothing to report\n";
     [[maybe_unused]] const auto written = write(STDERR_FILENO, kWhat, sizeof kWhat - 1);
     _exit(EXIT_FAILURE);
   };
@@ -117,10 +116,9 @@ void BarePong(Control& control, uint64_t rounds) {
   }
 }
 
-Control* NewControl() {
-  void* memory =
-      mmap(nullptr, sizeof(Control), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  return memory == MAP_FAILED ? nullptr : new (memory) Control;
+void* NewSharedBytes(size_t bytes) {
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  return memory == MAP_FAILED ? nullptr : memory;
 }
 
 }  // namespace thole::bench

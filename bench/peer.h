@@ -5,8 +5,10 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <new>
 #include <vector>
 
 #include "thole/shm/status.h"
@@ -62,7 +64,13 @@ class Peer {
 void BarePing(Control& control, uint64_t rounds);
 void BarePong(Control& control, uint64_t rounds);
 
-/// Memory for a Control that fork will share.
-Control* NewControl();
+/// Memory that fork will share, zero; null when there is none.
+void* NewSharedBytes(size_t bytes);
+template <class T>
+T* NewShared() {
+  void* memory = NewSharedBytes(sizeof(T));
+  return memory == nullptr ? nullptr : new (memory) T;
+}
+inline Control* NewControl() { return NewShared<Control>(); }
 
 }  // namespace thole::bench
