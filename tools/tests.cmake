@@ -6,7 +6,7 @@
 #   examples_X             the examples in the heads of X's public headers compile
 # and, where the whole house is built:
 #   tidy, tidy_self_test   the rules of tools/tidy.py hold, and can fail
-#   bench_self_test        medians, ratios, dropped rounds and goals of tools/bench are right
+#   bench_self_test        the runner, medians, ratios and goals of tools/bench are right
 #   mutants_self_test      the operators of tools/mutants do what they say, no excuse is stale
 #   operations             every public mutating operation is stepped and simulated
 #   crash_points           every step of a step table is died at by some test
@@ -66,7 +66,8 @@ endforeach()
 if("comm" IN_LIST thole_components)
   thole_house_test(tidy Python3::Interpreter tools/tidy.py)
   thole_house_test(tidy_self_test Python3::Interpreter tools/tidy.py --self-test)
-  thole_house_test(bench_self_test Python3::Interpreter tools/benchmarks/results_test.py)
+  thole_house_test(bench_self_test
+    Python3::Interpreter -m unittest discover -s tools/benchmarks -t tools -p *_test.py)
   thole_house_test(mutants_self_test Python3::Interpreter tools/mutants --self-test)
   thole_house_test(house Python3::Interpreter tools/house.py --check-readme)
   if(EXISTS ${CMAKE_SOURCE_DIR}/tools/operations.py)

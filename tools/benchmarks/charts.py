@@ -17,9 +17,7 @@ def draw(works, summary, folder):
     for part in dict.fromkeys(work.part for work in works):
         charts = []
         for work in (w for w in works if w.part == part and w.chart):
-            entries = [
-                e for e in summary if e["work"] == work.name and e["metric"] == work.chart
-            ]
+            entries = [e for e in summary if e["work"] == work.name and e["metric"] == work.chart]
             if entries:
                 charts.append((work, entries))
         if charts:

@@ -4,10 +4,10 @@ import os
 import sys
 import unittest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import results  # noqa: E402
-from results import Round  # noqa: E402
-from works import WORKS, Goal, Work  # noqa: E402
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from benchmarks import results  # noqa: E402
+from benchmarks.results import Round  # noqa: E402
+from benchmarks.works import WORKS, Goal, Work  # noqa: E402
 
 
 def a_round(line_ns, work="w", **systems):

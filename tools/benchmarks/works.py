@@ -49,9 +49,7 @@ THOLE = {
 BOOST = {"Boost": _heap("boost")}
 # No flushes: what is left is what the death of a process asks for.
 PMEMOBJ = {
-    "pmemobj": _heap(
-        "pmemobj", environment=(("PMEM_IS_PMEM_FORCE", "1"), ("PMEM_NO_FLUSH", "1"))
-    )
+    "pmemobj": _heap("pmemobj", environment=(("PMEM_IS_PMEM_FORCE", "1"), ("PMEM_NO_FLUSH", "1")))
 }
 PRIVATE = {name: _heap(name) for name in ("glibc", "jemalloc", "mimalloc")}
 HEAPS = THOLE | BOOST | PMEMOBJ | PRIVATE

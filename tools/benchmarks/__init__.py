@@ -1,0 +1,1 @@
+"""What tools/bench measures, how it runs that, and its arithmetic."""
