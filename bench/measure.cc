@@ -10,8 +10,7 @@
 
 namespace thole::bench {
 
-void Check(bool ok, const char* what) {
-  if (ok) return;
+void Fail(const char* what) {
   std::fprintf(stderr, "%s\n", what);
   std::exit(EXIT_FAILURE);
 }

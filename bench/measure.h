@@ -25,8 +25,12 @@ T Must(absl::StatusOr<T> value) {
 inline void Must(const absl::Status& status) {
   if (!status.ok()) Must(absl::StatusOr<bool>(status));
 }
-/// Ends the measurement unless `ok`.
-void Check(bool ok, const char* what);
+/// Ends the measurement unless `ok`. Inline: it stands beside what is measured.
+[[noreturn]] void Fail(const char* what);
+inline void Check(bool ok, const char* what) {
+  if (!ok) [[unlikely]]
+    Fail(what);
+}
 
 /// CPU time of the calling thread: neighbours on the same processor are not in it.
 int64_t CpuNs();

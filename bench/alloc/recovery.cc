@@ -57,8 +57,7 @@ class Graveyard {
       RepairNs();
       if (lane != nullptr) return static_cast<double>(ticks) * ns_per_tick_;
     }
-    Check(false, "no kill fell into a move");
-    return 0;
+    Fail("no kill fell into a move");
   }
   /// Repairs somebody who held so many blocks and was in no move.
   double RepairOfHolderNs(uint32_t held) {
