@@ -50,11 +50,10 @@ class Runner:
     def round(self, work, backwards):
         before = self.cache_line()
         made = results.Round(work.name, before)
-        systems = list(work.programs.items())
-        for system, program in systems[::-1] if backwards else systems:
-            if not os.path.exists(self.path(program)):
-                continue
-            for line in self.run(program):
+        systems = [item for item in work.programs.items() if os.path.exists(self.path(item[1]))]
+        lines = {system: self.run(p) for system, p in (systems[::-1] if backwards else systems)}
+        for system, _ in systems:
+            for line in lines[system]:
                 made.take(system, line)
         made.line_ns = max(before, self.cache_line())
         return made

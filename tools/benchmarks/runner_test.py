@@ -23,6 +23,11 @@ class Quiet(runner.Runner):
     def __init__(self, lines=(1, 1), **options):
         super().__init__("/", **options)
         self.lines = list(lines)
+        self.ran = []
+
+    def run(self, program):
+        self.ran.append(program)
+        return super().run(program)
 
     def cache_line(self):
         return self.lines.pop(0)
@@ -54,15 +59,14 @@ class Run(unittest.TestCase):
 
 
 class Round(unittest.TestCase):
-    WORK = Work("p", "w", {"a": says(LINE), "b": says(LINE), "c": Program("/not/built")})
+    WORK = Work("p", "w", {"a": says(LINE), "b": says(LINE + " "), "c": Program("/not/built")})
 
-    def systems(self, backwards):
-        made = Quiet(quick=False).round(self.WORK, backwards)
-        return [system for system, _, _ in made.samples]
-
-    def test_runs_what_is_built_forwards_and_backwards(self):
-        self.assertEqual(self.systems(backwards=False), ["a", "b"])
-        self.assertEqual(self.systems(backwards=True), ["b", "a"])
+    def test_runs_what_is_built_forwards_and_backwards_and_shows_it_forwards(self):
+        for backwards, order in ((False, ["a", "b"]), (True, ["b", "a"])):
+            quiet = Quiet(quick=False)
+            made = quiet.round(self.WORK, backwards)
+            self.assertEqual(quiet.ran, [self.WORK.programs[system] for system in order])
+            self.assertEqual([system for system, _, _ in made.samples], ["a", "b"])
 
     def test_has_the_slower_of_its_cache_lines(self):
         for lines in ([5, 9], [9, 5]):
