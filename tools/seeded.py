@@ -4,6 +4,7 @@
     tools/seeded.py                all of tools/seeded/*.json
     tools/seeded.py --only shm     those of one file; --only shm-3 one of them
     tools/seeded.py --json FILE    the results as JSON too
+    tools/seeded.py --self-test    only whether each entry still fits the sources
 
 An entry is {"id", "what", "file", "find", "replace", "caught_by"}: the text `find` must occur exactly once in `file`, and
 `caught_by` is a regular expression for names of tests, as for ctest -R. An optional "preset" names a build other than
@@ -59,6 +60,18 @@ def entries(only):
     return chosen
 
 
+def self_test(chosen):
+    """Entries whose text is gone, or stands twice, since the sources changed."""
+    stale = []
+    for entry in chosen:
+        path = os.path.join(TOP, entry["file"])
+        count = read(path).count(entry["find"]) if os.path.isfile(path) else 0
+        if count != 1:
+            stale.append(f"{entry['id']}: its text occurs {count} times in {entry['file']}")
+    print("\n".join(stale) or f"{len(chosen)} entries fit the sources")
+    return 1 if stale else 0
+
+
 def seed(entry, build):
     """The outcome of one entry: caught, SURVIVED, or what is wrong with the entry itself."""
     path = TREE.path(entry["file"])
@@ -108,11 +121,14 @@ def main():
     parser.add_argument("--only", help="a file of tools/seeded without .json, or an id")
     parser.add_argument("--parts", help="folders to build, as for THOLE_PARTS; default: all")
     parser.add_argument("--json", help="write the results to this file")
+    parser.add_argument("--self-test", action="store_true")
     options = parser.parse_args()
     chosen = entries(options.only)
     if not chosen:
         print("nothing to seed", file=sys.stderr)
         return 2
+    if options.self_test:
+        return self_test(chosen)
     TREE.copy()
     builds = {}
     parts = [f"-DTHOLE_PARTS={options.parts}"] if options.parts else ["-UTHOLE_PARTS"]

@@ -8,6 +8,7 @@
 #   tidy, tidy_self_test   the rules of tools/tidy.py hold, and can fail
 #   bench_self_test        the runner, medians, ratios and goals of tools/bench are right
 #   mutants_self_test      the operators of tools/mutants do what they say, no excuse is stale
+#   seeded_self_test       every seeded bug still fits the sources
 #   operations             every public mutating operation is stepped and simulated
 #   crash_points           every step of a step table is died at by some test
 #   house, format, examples_documents
@@ -69,6 +70,7 @@ if("comm" IN_LIST thole_components)
   thole_house_test(bench_self_test
     Python3::Interpreter -m unittest discover -s tools/benchmarks -t tools -p *_test.py)
   thole_house_test(mutants_self_test Python3::Interpreter tools/mutants --self-test)
+  thole_house_test(seeded_self_test Python3::Interpreter tools/seeded.py --self-test)
   thole_house_test(house Python3::Interpreter tools/house.py --check-readme)
   if(EXISTS ${CMAKE_SOURCE_DIR}/tools/operations.py)
     thole_house_test(operations Python3::Interpreter tools/operations.py)
