@@ -33,6 +33,14 @@ inline HeapProcess& Of(shm::testing::Process& process) {
   return static_cast<HeapProcess&>(process);
 }
 
+/// As if its holder were in the middle of a step: freeing it empties these words, too.
+inline void Busy(shm::LoanRef loan) {
+  loan->ticket.store(shm::PackTicket(shm::LoanKind::kReceive, 5),
+                     std::memory_order_release);     // a store that a death may come before
+  loan->where.store(77, std::memory_order_release);  // likewise
+  loan->lease.store(78, std::memory_order_release);  // likewise
+}
+
 class HeapWorld : public shm::testing::World {
  public:
   explicit HeapWorld(const HeapOptions& options = {.batch = 0}) : options_(options) {}

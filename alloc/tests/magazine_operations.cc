@@ -78,11 +78,6 @@ THOLE_OPERATION(Make("AllocateTo", "on cache lines, from a magazine", {3, 150, 6
 THOLE_OPERATION(Make("AllocateTo", "past a magazine, too large for one", {3},
                      [](HeapProcess& me, Call& call, Random&) { Allocate(me, call, 5000, 16); }));
 
-void Busy(LoanRef loan) {
-  loan->ticket.store(shm::PackTicket(shm::LoanKind::kReceive, 5), std::memory_order_release);
-  loan->where.store(77, std::memory_order_release);
-  loan->lease.store(78, std::memory_order_release);
-}
 void FreeBusy(HeapProcess& me, Call& call, uint32_t index) {
   Busy(me.Kept(index));
   (void)me.heap().FreeLoan(call.lane(), me.Kept(index), Deadline::Now());

@@ -17,6 +17,7 @@ using shm::testing::Program;
 using shm::testing::Random;
 using shm::testing::World;
 using testing::Build;
+using testing::Busy;
 using testing::FillKept;
 using testing::FreeKept;
 using testing::HeapProcess;
@@ -128,12 +129,6 @@ Operation FreeTheFirstOfAChain() {
 }
 THOLE_OPERATION(FreeTheFirstOfAChain());
 
-void Busy(LoanRef loan) {
-  loan->ticket.store(shm::PackTicket(shm::LoanKind::kReceive, 5), std::memory_order_release);
-  loan->where.store(77, std::memory_order_release);
-  loan->lease.store(78, std::memory_order_release);
-}
-
 Operation FreeBusyLoan(const char* name, bool try_only) {
   Operation operation = Make(
       name, "with ticket, where and lease", {{9, 12, 9}, {0}, true},
@@ -185,7 +180,8 @@ void HoldMuch(HeapProcess& me) {
   if (!last) return;  // a hostile peer: no chunk was to be had
   static_cast<void>(me.heap().AllocateTo(call.lane(), last, 99, 16, Deadline::Never()));
   LaneData& lane = call.lane().data();
-  lane.block_intent.store(testing::IntentFor(me.segment(), loans[0]), std::memory_order_release);
+  lane.block_intent.store(testing::IntentFor(me.segment(), loans[0]),
+                          std::memory_order_release);  // as alloc's take.1 does
   static_cast<void>(me.heap().AllocateTo(call.lane(), LoanRef(&lane.reserved, 0, 0),
                                          sizeof(shm::LoanChunkData), 64, Deadline::Never()));
 }
