@@ -93,8 +93,11 @@ BlockResult Magazines::Flush(uint32_t magazine, uint32_t blocks, LockMode mode) 
 
 BlockResult Magazines::FlushAll(LockMode mode) noexcept {
   for (uint32_t magazine = 0; magazine < kMagazines; ++magazine) {
-    while (MagazineHead::Unpack(data_.heads[magazine].load(std::memory_order_relaxed)).blocks !=
-           0) {  // own lane
+    const shm::Word64& head = data_.heads[magazine];
+    const auto blocks = [&head] {
+      return MagazineHead::Unpack(head.load(std::memory_order_relaxed)).blocks;  // own lane
+    };
+    while (blocks() != 0) {
       const BlockResult flushed = Flush(magazine, kFlushAll, mode);
       if (flushed == BlockResult::kBusy) return flushed;
       // A chain that cannot be: its blocks are lost to the lists, the audit tells of them.

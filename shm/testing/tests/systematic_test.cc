@@ -99,8 +99,8 @@ Program SeesAlive() {
   program.body = [](World&, Process& process, uint32_t index, Random&) {
     ToyData& data = static_cast<ToyProcess&>(process).data();
     if (index == 0) {
-      data.message.store(1, std::memory_order_release);
-      data.flag.store(1, std::memory_order_release);
+      data.message.store(1, std::memory_order_release);  // before flag, in one process
+      data.flag.store(1, std::memory_order_release);     // after message
     } else if (data.message.load(std::memory_order_acquire) == 1) {
       Attachment& me = process.attachment();
       if (!me.platform().IsHeld(LockByte::kLife, me.slot() - 1)) return;
